@@ -70,6 +70,32 @@ export const limits = {
   windowBytes: 32 * MiB,
   /** Log kept below the checkpoint for a follower that is a little behind. */
   logKeepBytes: 64 * MiB,
+  /**
+   * Bytes of a store's write buffer; two may be in memory at once. 32 MiB keeps level 0 below the
+   * 8 files at which each write is slowed (DESIGN section 3). Nodes with many shards take less.
+   */
+  writeBufferBytes: 32 * MiB,
+  writeBufferBytesMin: 1 * MiB,
+  /** Table files a store keeps open, each of them mapped: 64 is the least that LevelDB takes. */
+  openTables: 64,
+  /** Bytes of one table file, flushed write buffers apart: 64 of them are mapped at the most. */
+  tableBytes: 2 * MiB,
+  /** Bytes in the batch that forms while one is being synced: every caller has its own bound. */
+  groupCommitBytes: 128 * MiB,
+  /** Callers that wait for the batch that forms. */
+  groupCommitCallers: 65_536,
+  /** Rows that one turn of a range read takes from the store: bounds the work of one turn. */
+  rangeChunkRows: 1000,
+  /** Bytes the store reads ahead of one turn of a range read. */
+  rangeChunkBytes: 1 * MiB,
+  /** Bytes kept free on the data directory's filesystem: max of this and freeReserveShare. */
+  freeReserveBytes: 256 * MiB,
+  /** Share of the filesystem kept free, 0..1. */
+  freeReserveShare: 0.05,
+  /** Free bytes below which nothing is written: two write buffers must still find room. */
+  freeStopBytes: 64 * MiB,
+  /** Bytes of a small file beside the store (header, current): they hold a few names. */
+  sealedFileBytes: 64 * KiB,
   shards: 256,
   /** Waiting claims of one node: each is a small record. */
   waitingClaims: 100_000,
@@ -80,6 +106,31 @@ export const limits = {
   httpHeaderBytes: 16 * KiB,
   httpHeaders: 100,
   httpConnections: 20_000,
+  /** Requests on one connection before it is closed: spreads clients after a change of nodes. */
+  httpSocketRequests: 10_000,
+  /** Bytes of a request's JSON beside its payload: names, key, webhook, trace context. */
+  httpEnvelopeBytes: 64 * KiB,
+  /** Ms for the header block, and for the whole request, to arrive (slow senders). */
+  httpHeadersMs: 10_000,
+  httpRequestMs: 30_000,
+  /** Ms between the checks of those two. */
+  httpCheckMs: 5_000,
+  /** Ms without a byte before a connection is cut: longer than the longest wait. */
+  httpSilenceMs: 90_000,
+  /** Ms an idle connection is kept: longer than common load balancers keep theirs (60 s). */
+  httpKeepAliveMs: 72_000,
+  /** Ms that requests in flight get when the server closes. */
+  httpCloseMs: 30_000,
+  /** Ms from which on a request is logged as slow. */
+  httpSlowMs: 1_000,
+  /** A wait ends this many ms before its time (0 to 500 are promised). */
+  waitMarginMs: 200,
+  /** Tokens of a node: each request's token is compared with all of them. */
+  tokens: 256,
+  /** Bytes of a token that is looked at: longer ones are no tokens. */
+  tokenBytes: 4 * KiB,
+  /** Label sets of one metric: labels never come from requests, so a few dozen is plenty. */
+  metricSeries: 1024,
   grpcStreamsPerConnection: 1000,
   /** Seconds a peer may leave written bytes unread before its stream is closed. */
   grpcUnreadSeconds: 30,
@@ -91,5 +142,7 @@ export function assertLimits(): void {
   assert(limits.runTasks <= 256, "the place of a task in its run is one byte", limits.runTasks);
   assert(limits.entryCommands <= 4096, "12 bits of the lease token", limits.entryCommands);
   assert(limits.payloadBytesMax <= limits.grpcMessageBytes, "a payload fits into a message", 0);
+  assert(limits.freeStopBytes >= 2 * limits.writeBufferBytes, "room for both write buffers", 0);
+  assert(limits.freeStopBytes < limits.freeReserveBytes / 2, "levels of free space in order", 0);
   assert(limits.entryBytes <= limits.proposerBytes, "an entry fits into the proposer", 0);
 }
