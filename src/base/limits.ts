@@ -97,6 +97,10 @@ export const limits = {
   /** Bytes of a small file beside the store (header, current): they hold a few names. */
   sealedFileBytes: 64 * KiB,
   shards: 256,
+  /** Voters and learners that a founding list may name; SPEC section 5 allows 7 voters. */
+  peers: 16,
+  /** Bytes of a configuration or tokens file: some 30,000 tokens. */
+  configFileBytes: 8 * MiB,
   /** Waiting claims of one node: each is a small record. */
   waitingClaims: 100_000,
   /** Callers that wait for one node's results (GET /result with waitSeconds). */
