@@ -81,7 +81,7 @@ export class ByteWriter {
   latin1(value: string): void {
     this.varint(value.length);
     this.reserve(value.length);
-    this.length += this.buffer.latin1Write(value, this.length);
+    this.length += this.buffer.write(value, this.length, "latin1");
   }
 
   /** Length in bytes as a varint, then UTF-8. */
@@ -89,7 +89,7 @@ export class ByteWriter {
     const size = Buffer.byteLength(value);
     this.varint(size);
     this.reserve(size);
-    this.length += this.buffer.utf8Write(value, this.length);
+    this.length += this.buffer.write(value, this.length, "utf8");
   }
 
   /** The bytes written so far. The writer must not be used afterwards. */
@@ -183,13 +183,13 @@ export class ByteReader {
   latin1(): string {
     const size = this.varint();
     const from = this.take(size);
-    return this.buffer.latin1Slice(from, from + size);
+    return this.buffer.toString("latin1", from, from + size);
   }
 
   utf8(): string {
     const size = this.varint();
     const from = this.take(size);
-    return this.buffer.utf8Slice(from, from + size);
+    return this.buffer.toString("utf8", from, from + size);
   }
 
   skip(size: number): void {
