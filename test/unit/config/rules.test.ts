@@ -1,0 +1,225 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { ConfigError } from "../../../src/node/config.ts";
+import { unsupportedModes } from "../../../src/node/config-supported.ts";
+import { loadTokens } from "../../../src/node/config-tokens.ts";
+import { filesOf, parse, problemsOf, type World } from "./sources.ts";
+
+const three = "n1=127.0.0.1:7001,n2=127.0.0.1:7002,n3=127.0.0.1:7003";
+const raft = { RAFT_ENABLED: "true", RAFT_SELF_ID: "n1", RAFT_PEERS: three };
+const cluster = { CLUSTER_ENABLED: "true", CLUSTER_SELF_ID: "n1", CLUSTER_NODES: three };
+const secret = "a-secret-that-is-long-enough";
+
+function raftOf(count: number): Record<string, string> {
+  const peers = Array.from({ length: count }, (_, i) => `n${i + 1}=127.0.0.1:${7001 + i}`);
+  return { ...raft, RAFT_PEERS: peers.join(",") };
+}
+
+describe("the five modes", () => {
+  const modes: readonly (readonly [string, Record<string, string>])[] = [
+    ["single node", {}],
+    ["single node, sharded", { QUORUMQ_STORAGE_NUM_SHARDS: "256" }],
+    ["hash-routed cluster", cluster],
+    ["Raft, one node", raftOf(1)],
+    ["Raft, three nodes", raft],
+    ["Raft, five nodes", raftOf(5)],
+    ["Raft, seven nodes, sharded", { ...raftOf(7), QUORUMQ_STORAGE_NUM_SHARDS: "8" }],
+    ["Raft, two nodes on purpose", { ...raftOf(2), QUORUMQ_RAFT_ALLOW_EVEN: "true" }],
+  ];
+  for (const [name, env] of modes) {
+    test(`takes: ${name}`, () => assert.ok(parse({ env }).config));
+  }
+
+  test("what one node with one shard cannot do is refused with the reason, and nothing else", () => {
+    const refused = (env: Record<string, string>) => unsupportedModes(parse({ env }).config);
+    assert.deepEqual(refused({}), []);
+    assert.deepEqual(refused(raftOf(1)), []);
+    assert.match(refused(raft).join(), /^raft\.peers: this version/);
+    assert.match(refused(cluster).join(), /^cluster\.enabled: this version/);
+    assert.match(refused({ QUORUMQ_STORAGE_NUM_SHARDS: "2" }).join(), /^storage\.numShards/);
+  });
+});
+
+describe("rules between keys", () => {
+  const all = { HOST: "0.0.0.0" };
+  const bind = { RAFT_BIND_ADDR: "10.0.0.1:7000" };
+  const spread = { ...raft, RAFT_PEERS: "n1=10.0.0.1:7000,n2=10.0.0.2:7000,n3=10.0.0.3:7000" };
+  const cases: readonly (readonly [string, World, RegExp])[] = [
+    ["both kinds of cluster", { env: { ...raft, ...cluster } }, /^raft\.enabled, cluster\.enabled/],
+    [
+      "sharded hash-routed cluster",
+      { env: { ...cluster, QUORUMQ_STORAGE_NUM_SHARDS: "2" } },
+      /^storage\.numShards/,
+    ],
+    ["self not among peers", { env: { ...raft, RAFT_SELF_ID: "n9" } }, /^raft\.selfId: n9/],
+    ["no self", { env: { ...raft, RAFT_SELF_ID: "" } }, /^raft\.selfId: must be set/],
+    [
+      "self not among cluster nodes",
+      { env: { ...cluster, CLUSTER_SELF_ID: "n9" } },
+      /^cluster\.selfId/,
+    ],
+    ["even peers", { env: raftOf(4) }, /^raft\.peers: an even number/],
+    ["nine peers", { env: raftOf(9) }, /^raft\.peers: at most 7/],
+    [
+      "interval with several voters",
+      { env: { ...raft, QUORUMQ_STORAGE_DURABILITY: "interval" } },
+      /^storage\.durability/,
+    ],
+    [
+      "election of five heartbeats",
+      { env: { RAFT_HEARTBEAT_MS: "60" } },
+      /^raft\.electionMs: 300 must be over 5/,
+    ],
+    ["heartbeat under 10 ms", { env: { RAFT_HEARTBEAT_MS: "9" } }, /^raft\.heartbeatMs/],
+    ["HTTP open to all", { env: all }, /^http\.port 0\.0\.0\.0:8080: not loopback/],
+    ["gRPC open to all", { env: { WORKER_STREAM_ADDR: ":9092" } }, /^grpc\.addr 0\.0\.0\.0:9092/],
+    ["metrics open to all", { env: { METRICS_ADDR: "[::]:9091" } }, /^metrics\.addr \[::\]:9091/],
+    ["one port twice", { env: { PORT: "9092" } }, /^grpc\.addr: port 9092 is taken by http\.port/],
+    ["Raft port taken", { env: { ...raftOf(1), PORT: "7000" } }, /^raft\.bindAddr: port 7000/],
+    ["no secret", { env: { ...raft, ...bind } }, /^raft\.secret: must be set/],
+    [
+      "short secret",
+      { env: { ...raft, ...bind, QUORUMQ_RAFT_SECRET: "short" } },
+      /^raft\.secret: .*16/,
+    ],
+    [
+      "example secret",
+      { env: { QUORUMQ_RAFT_SECRET: "changeme" } },
+      /^raft\.secret: is an example/,
+    ],
+    [
+      "stranger's URL",
+      { env: { ...raft, RAFT_PEER_HTTP_ADDRS: "x=http://h:1" } },
+      /^peers\.http: x is not/,
+    ],
+    [
+      "localhost told to others",
+      { env: { ...spread, RAFT_PEER_HTTP_ADDRS: "n1=http://localhost:1" } },
+      /^peers\.http: n1 at localhost/,
+    ],
+    ["bodies under payloads", { argv: ["--limits.bodyBytes=2048"] }, /^limits\.bodyBytes/],
+  ];
+  for (const [name, world, line] of cases) {
+    test(`refuses: ${name}`, () => {
+      const problems = problemsOf(world);
+      assert.equal(problems.length, 1, problems.join("\n"));
+      assert.match(problems[0] ?? "", line);
+    });
+  }
+
+  test("the number of peers is looked at when a cluster is founded, not later", () => {
+    const files = { "data/shard-0/header": "" };
+    assert.ok(parse({ env: raftOf(2), files }).config);
+  });
+
+  test("open listeners are taken with tokens, or when insecure is set", () => {
+    assert.ok(parse({ env: { ...all, AUTH_TOKENS_FILE: "t.yaml" } }).config);
+    assert.ok(parse({ env: all, argv: ["--insecure"] }).config);
+  });
+
+  test("a Raft listener beyond loopback is taken with a secret", () => {
+    assert.ok(parse({ env: { ...raft, ...bind, QUORUMQ_RAFT_SECRET: secret } }).config);
+  });
+});
+
+describe("the YAML file", () => {
+  const refuse = (source: string) =>
+    problemsOf({ argv: ["--config=c.yaml"], files: { "c.yaml": source } });
+
+  test("takes every form of a list of peers", () => {
+    const list = "raft:\n  peers: [n1=127.0.0.1:7001, n2=127.0.0.1:7002]\n";
+    const text = "raft:\n  peers: n1=127.0.0.1:7001,n2=127.0.0.1:7002\n";
+    const peersOf = (source: string) =>
+      parse({ argv: ["--config=c.yaml"], files: { "c.yaml": source } }).config.raft.peers;
+    assert.deepEqual(peersOf(list), peersOf(text));
+    assert.equal(peersOf(list).length, 2);
+  });
+
+  test("an empty file is no configuration, and fine", () => {
+    assert.ok(parse({ argv: ["--config=c.yaml"], files: { "c.yaml": "# nothing\n" } }).config);
+  });
+
+  const cases: readonly (readonly [string, string, RegExp])[] = [
+    ["unknown group", "htp: {port: 1}", /^"htp": unknown configuration key \(file c\.yaml\)/],
+    ["unknown key", "http: {prot: 1}", /^"http\.prot": unknown/],
+    ["proto key", "__proto__: {port: 1}", /^"__proto__": unknown/],
+    ["a list", "- http", /^c\.yaml: must be a map/],
+    ["a group that is no map", "http: 8080", /^http: must be a map/],
+    ["port as text", 'http: {port: "8080"}', /^http\.port: must be an integer/],
+    ["port empty", "http: {port: }", /^http\.port: must be an integer/],
+    ["fraction", "http: {port: 80.5}", /^http\.port: must be an integer/],
+    ["boolean as text", 'insecure: "true"', /^insecure: must be true or false/],
+    ["name as number", "raft: {selfId: 1}", /^raft\.selfId: .*quotes/],
+    ["dotted key", "http.port: 1", /^http\.port: write it as a map/],
+    ["key twice", "http: {port: 1}\nhttp: {port: 2}", /^c\.yaml: not valid YAML at line 2/],
+    ["not YAML", "http: [", /^c\.yaml: not valid YAML/],
+  ];
+  for (const [name, source, line] of cases) {
+    test(`refuses: ${name}`, () => {
+      const problems = refuse(source);
+      assert.equal(problems.length, 1, problems.join("\n"));
+      assert.match(problems[0] ?? "", line);
+    });
+  }
+
+  test("refuses aliases that would blow it up", () => {
+    const bomb =
+      "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: [*b,*b,*b,*b,*b,*b]\n";
+    assert.match(refuse(bomb).join(), /not usable as YAML/);
+  });
+
+  test("refuses a missing file, and a secret in one that everybody can read", () => {
+    assert.match(problemsOf({ argv: ["--config=no.yaml"] }).join(), /^config: no\.yaml/);
+    const files = { "!c.yaml": `raft: {secret: ${secret}}` };
+    assert.match(problemsOf({ argv: ["--config=c.yaml"], files }).join(), /chmod 600/);
+  });
+});
+
+describe("tokens", () => {
+  const long = "0123456789abcdef0123456789abcdef";
+  const load = (source: string | null, env: Record<string, string> = {}, name = "t") => {
+    const files = source === null ? {} : { [name]: source };
+    const { config } = parse({ env: { AUTH_TOKENS_FILE: "t", ...env }, files });
+    return loadTokens(config, filesOf(files));
+  };
+  const refused = (...args: Parameters<typeof load>): string => {
+    try {
+      load(...args);
+    } catch (error) {
+      if (error instanceof ConfigError) return error.problems.join("\n");
+      throw error;
+    }
+    throw new Error("the tokens were taken");
+  };
+
+  test("come from a YAML or JSON list and from codeQ's two variables", () => {
+    const env = { PRODUCER_AUTH_CONFIG: '{"token":"p"}', WORKER_AUTH_CONFIG: '{"token":"w"}' };
+    const tokens = load("- token: a\n  roles: [producer]\n", env);
+    assert.deepEqual(
+      tokens.map((token) => [token.entry["token"], token.codeqRole]),
+      [
+        ["p", "producer"],
+        ["w", "worker"],
+        ["a", null],
+      ],
+    );
+    assert.equal(load('[{"tokenSha256": "00"}]')[0]?.origin, "t entry 1");
+  });
+
+  test("a file that is missing, open, empty or no list is refused", () => {
+    assert.match(refused(null), /^auth\.tokensFile: t: no such file/);
+    assert.match(refused("[{token: a}]", {}, "!t"), /open to every user; chmod 600/);
+    assert.match(refused(""), /must be a list of at least one/);
+    assert.match(refused("[]"), /must be a list of at least one/);
+    assert.match(refused("token: a"), /must be a list/);
+    assert.match(refused("- a"), /t entry 1 must be a map/);
+    assert.match(refused("- ["), /^auth\.tokensFile: t: not valid YAML/);
+  });
+
+  test("a token under 32 bytes is for loopback only, an empty one for nobody", () => {
+    assert.equal(load("- token: short").length, 1);
+    assert.match(refused('- token: ""'), /the token is empty/);
+    assert.match(refused("- token: short", { HOST: "0.0.0.0" }), /^t entry 1: a token needs 32/);
+    assert.equal(load(`- token: ${long}`, { HOST: "0.0.0.0" }).length, 1);
+  });
+});
