@@ -36,6 +36,8 @@ export const limits = {
   traceStateChars: 512,
   reasonBytes: 4 * KiB,
   jsonDepth: 64,
+  /** Fields of one object of a request: no route knows more than a dozen. */
+  bodyFields: 64,
   priorityMax: 9,
   maxAttemptsMax: 1000,
   leaseSecondsMin: 1,
