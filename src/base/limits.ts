@@ -141,6 +141,12 @@ export const limits = {
   /** Seconds a peer may leave written bytes unread before its stream is closed. */
   grpcUnreadSeconds: 30,
   helloSeconds: 5,
+  /** Members named in one membership change of a Raft group: groups have seven voters at most. */
+  memberChanges: 64,
+  /** Reads that wait for one leader's confirmation; each is a record of a few words. */
+  pendingReads: 4096,
+  /** A message whose term is this far ahead is a broken one: no group votes 100,000,000 times. */
+  raftTermStep: 100_000_000,
 } as const;
 
 /** Relations between bounds that the code relies on. */
