@@ -21,8 +21,8 @@ export interface FenceFile {
   load(): Fence;
   /**
    * Resolves when the fence is durable. Call it for synced entries only, one call at a time, at
-   * most once a second and at shutdown. The index may fall: a follower's log is truncated where
-   * the leader's differs; then save the fence before the truncation.
+   * most once a second and at shutdown. The index may fall when the term rises: a follower's log
+   * is cut where the new leader's differs.
    * @throws StorageError io
    */
   save(fence: Fence): Promise<void>;

@@ -18,6 +18,7 @@ export type StorageErrorCode =
   | "newer_format" // written by a later version
   | "foreign" // belongs to another node, cluster, shard or shard count
   | "missing" // a file that must be there is not
+  | "unsuitable" // the filesystem cannot keep what a queue promises
   | "closed";
 
 /** What goes wrong below the shard. `io` and `corrupt` end the process. */

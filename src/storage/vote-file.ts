@@ -64,8 +64,10 @@ class Votes implements VoteFile {
 
   save(term: Term, vote: StoreId): Promise<void> {
     this.#want(term, vote);
+    // A caller may be told of the write before the next one has begun; it joins that one.
+    if (this.#next !== undefined) return this.#next;
     if (this.#writing === undefined) return this.#write();
-    this.#next ??= this.#writing.then(() => {
+    this.#next = this.#writing.then(() => {
       this.#next = undefined;
       return this.#write();
     });
@@ -73,14 +75,19 @@ class Votes implements VoteFile {
   }
 
   saveSync(term: Term, vote: StoreId): void {
-    assert(this.#writing === undefined, "no vote is being written", term);
+    this.#assertIdle();
     this.#want(term, vote);
     this.#slots.saveSync([term, vote]);
   }
 
   closeSync(): void {
-    assert(this.#writing === undefined, "no vote is being written", this.#wanted.term);
+    this.#assertIdle();
     this.#slots.closeSync();
+  }
+
+  #assertIdle(): void {
+    const idle = this.#writing === undefined && this.#next === undefined;
+    assert(idle, "no vote is being written", this.#wanted.term);
   }
 
   #want(term: Term, vote: StoreId): void {
