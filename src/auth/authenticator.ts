@@ -148,6 +148,9 @@ function anonymous(): TokenIdentity {
 
 /** One token may stand in two entries, for two roles; they must agree on the tenant. */
 function checkEntries(tokens: readonly TokenEntry[]): void {
+  if (tokens.length > limits.tokens) {
+    throw new QueueError("invalid_argument", `more than ${limits.tokens} tokens`);
+  }
   const seen = new Map<string, TokenEntry>();
   for (const [i, entry] of tokens.entries()) {
     const key = entry.sha256.toString("latin1");
@@ -157,14 +160,14 @@ function checkEntries(tokens: readonly TokenEntry[]): void {
       continue;
     }
     const subjects = `(subjects ${other.subject} and ${entry.subject})`;
-    const detail = { field: `tokens[${i}]` };
+    const place = `token ${i + 1}`;
     if (other.tenant !== entry.tenant) {
-      const text = `tokens[${i}]: one token for two tenants ${subjects}`;
-      throw new QueueError("invalid_argument", text, detail);
+      const text = `${place}: one token for two tenants ${subjects}`;
+      throw new QueueError("invalid_argument", text);
     }
     if (entry.roles.some((role) => role !== "admin" && other.roles.includes(role))) {
-      const text = `tokens[${i}]: one token twice in the same role ${subjects}`;
-      throw new QueueError("invalid_argument", text, detail);
+      const text = `${place}: one token twice in the same role ${subjects}`;
+      throw new QueueError("invalid_argument", text);
     }
   }
 }

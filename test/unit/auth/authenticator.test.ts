@@ -162,7 +162,10 @@ test("without tokens nobody is let in unless the node is open", () => {
   assert.equal(identity.can("codeq:claim"), true);
   assert.equal(identity.mayClaim("q"), true);
   open.replace([entry("t", ["worker"])]);
-  assert.equal(code(() => open.authenticate(null, "worker")), "unauthenticated");
+  assert.equal(
+    code(() => open.authenticate(null, "worker")),
+    "unauthenticated",
+  );
 });
 
 test("the place of the matching entry does not show in the time an answer takes", () => {
