@@ -21,18 +21,14 @@ export interface TokenEntry {
   readonly queues: readonly string[] | null;
 }
 
-/** A configured token as it was read: its text was parsed, what it holds was not checked. */
-export interface TokenSource {
-  /** Where it stands, for errors: `tokens.yaml entry 3`, `auth.workerConfig`. */
-  readonly origin: string;
-  /** The role that a variable of codeQ's stands for; null for an entry of the tokens file. */
-  readonly codeqRole: "producer" | "worker" | null;
-  readonly entry: unknown;
+export interface TokenRules {
+  /** Bytes that a token must have: 32, or 1 where the listener is loopback. */
+  readonly tokenBytesMin: number;
 }
 
 export const defaultTenant = "default";
 
-const allRoles: readonly Role[] = ["producer", "worker", "admin"];
+const roles: readonly Role[] = ["producer", "worker", "admin"];
 const fileFields = new Set([
   "token",
   "tokenSha256",
@@ -52,21 +48,24 @@ const tokenForm = /^[\x21-\x7e]+$/u;
 type Fields = Readonly<Record<string, unknown>>;
 
 /**
- * One token, checked. Whether it is long enough depends on the listeners: configuration's matter.
- * @throws QueueError invalid_argument, naming origin and field, never the value
+ * The entries of a tokens file whose text was parsed already.
+ * @throws QueueError invalid_argument, naming entry and field
  */
-export function parseToken(source: TokenSource): TokenEntry {
-  const fields = toFields(source.entry, source.origin);
-  if (source.codeqRole === null) return parseFileToken(fields, source.origin);
-  return parseCodeqToken(fields, source.origin, source.codeqRole);
+export function parseTokensFile(value: unknown, rules: TokenRules): TokenEntry[] {
+  if (!Array.isArray(value)) throw invalid("tokens file", "must be a list of tokens");
+  if (value.length > limits.tokens) {
+    throw invalid("tokens file", `must have at most ${limits.tokens} entries`);
+  }
+  return value.map((entry: unknown, i) => parseFileEntry(entry, `tokens[${i}]`, rules));
 }
 
-function parseFileToken(fields: Fields, where: string): TokenEntry {
+function parseFileEntry(value: unknown, where: string, rules: TokenRules): TokenEntry {
+  const fields = toFields(value, where);
   for (const name of Object.keys(fields)) {
     if (!fileFields.has(name)) throw invalid(`${where}.${name}`, "is not a known field");
   }
-  const roles = parseTexts(fields["roles"], `${where}.roles`);
-  if (roles === null || roles.length === 0) {
+  const entryRoles = parseTexts(fields["roles"], `${where}.roles`);
+  if (entryRoles === null || entryRoles.length === 0) {
     throw invalid(`${where}.roles`, "is required: one or more of producer, worker, admin");
   }
   const { token, tokenSha256 } = fields;
@@ -77,21 +76,32 @@ function parseFileToken(fields: Fields, where: string): TokenEntry {
     sha256:
       token === undefined
         ? parseSha256(tokenSha256, `${where}.tokenSha256`)
-        : hashOfToken(token, `${where}.token`),
+        : hashOfToken(token, `${where}.token`, rules),
     subject: parseSubject(fields["subject"], `${where}.subject`),
     tenant: parseTenant(fields["tenantId"], `${where}.tenantId`),
-    roles: roles.map((role, i) => parseRole(role, `${where}.roles[${i}]`)),
+    roles: entryRoles.map((role, i) => parseRole(role, `${where}.roles[${i}]`)),
     scopes: parseTexts(fields["scopes"], `${where}.scopes`),
     queues: parseQueues(fields["eventTypes"], `${where}.eventTypes`),
   };
 }
 
-/** Fields that codeQ knows and we do not are ignored. `raw.role` ADMIN adds the role admin. */
-function parseCodeqToken(fields: Fields, where: string, role: "producer" | "worker"): TokenEntry {
+/**
+ * The token of PRODUCER_AUTH_CONFIG or WORKER_AUTH_CONFIG; fields that codeQ knows and we do not
+ * are ignored. `raw.role` ADMIN makes it an admin's as well.
+ * @param where - the variable's name, for errors
+ * @throws QueueError invalid_argument, naming variable and field
+ */
+export function parseCodeqToken(
+  role: "producer" | "worker",
+  value: unknown,
+  where: string,
+  rules: TokenRules,
+): TokenEntry {
+  const fields = toFields(value, where);
   const raw = fields["raw"] === undefined ? {} : toFields(fields["raw"], `${where}.raw`);
   const isAdmin = typeof raw["role"] === "string" && raw["role"].toUpperCase() === "ADMIN";
   return {
-    sha256: hashOfToken(fields["token"], `${where}.token`),
+    sha256: hashOfToken(fields["token"], `${where}.token`, rules),
     subject: parseSubject(fields["subject"] ?? role, `${where}.subject`),
     tenant: parseTenant(raw["tenantId"], `${where}.raw.tenantId`),
     roles: isAdmin ? [role, "admin"] : [role],
@@ -105,9 +115,12 @@ export function sha256OfToken(token: string): Buffer {
   return createHash("sha256").update(token, "utf8").digest();
 }
 
-function hashOfToken(value: unknown, where: string): Buffer {
+function hashOfToken(value: unknown, where: string, rules: TokenRules): Buffer {
   if (typeof value !== "string" || !tokenForm.test(value)) {
     throw invalid(where, "must be a text of printable ASCII characters without spaces");
+  }
+  if (value.length < rules.tokenBytesMin) {
+    throw invalid(where, `must have at least ${rules.tokenBytesMin} bytes`);
   }
   if (value.length > limits.tokenBytes) {
     throw invalid(where, `must have at most ${limits.tokenBytes} bytes`);
@@ -138,7 +151,7 @@ function parseTenant(value: unknown, where: string): string {
 }
 
 function parseRole(value: string, where: string): Role {
-  const role = allRoles.find((one) => one === value);
+  const role = roles.find((one) => one === value);
   if (role === undefined) throw invalid(where, "must be one of producer, worker, admin");
   return role;
 }
