@@ -70,6 +70,8 @@ export const limits = {
   /** Memory of unsaved rows per shard, and of clean rows kept for reading. */
   overlayBytes: 8 * MiB,
   windowBytes: 32 * MiB,
+  /** Payloads of recent runs, so that a claim soon after a create reads nothing. */
+  payloadCacheBytes: 16 * MiB,
   /** Log kept below the checkpoint for a follower that is a little behind. */
   logKeepBytes: 64 * MiB,
   /**
@@ -101,6 +103,9 @@ export const limits = {
   shards: 256,
   /** Voters and learners that a founding list may name; SPEC section 5 allows 7 voters. */
   peers: 16,
+  /** Seconds that work in flight gets when a node stops (SPEC section 5), and all of stopping. */
+  drainSeconds: 30,
+  stopSeconds: 40,
   /** Bytes of a configuration or tokens file: some 30,000 tokens. */
   configFileBytes: 8 * MiB,
   /** Waiting claims of one node: each is a small record. */
@@ -156,5 +161,6 @@ export function assertLimits(): void {
   assert(limits.payloadBytesMax <= limits.grpcMessageBytes, "a payload fits into a message", 0);
   assert(limits.freeStopBytes >= 2 * limits.writeBufferBytes, "room for both write buffers", 0);
   assert(limits.freeStopBytes < limits.freeReserveBytes / 2, "levels of free space in order", 0);
+  assert(limits.drainSeconds < limits.stopSeconds, "closing follows draining", limits.stopSeconds);
   assert(limits.entryBytes <= limits.proposerBytes, "an entry fits into the proposer", 0);
 }
