@@ -8,13 +8,10 @@
  * inside the call that takes them, exactly once each; they must not throw.
  */
 import type { QueueError } from "../base/errors.ts";
+import type { Grant, TaskExtras } from "../shard/grants.ts";
+import type { ResultView, TaskState } from "../shard/reads.ts";
 
-/** Texts that travel with a task and that the queue does not look into. */
-export interface TaskExtras {
-  readonly webhook?: string;
-  readonly traceParent?: string;
-  readonly traceState?: string;
-}
+export type { Grant, ResultView, TaskExtras, TaskState };
 
 /** What a new task is, apart from its payload. Checked by the edge (names, ranges). */
 export interface NewTask {
@@ -86,32 +83,6 @@ export type ClaimOutcome =
   | { readonly kind: "empty" }
   | { readonly kind: "failed"; readonly error: QueueError };
 
-/**
- * Tasks of one claim that lie in one run: same tenant, queue, priority and creation time. Columns
- * have `count` elements. Valid for ever (nothing is reused).
- */
-export interface Grant {
-  readonly tenant: string;
-  readonly queue: string;
-  readonly priority: number;
-  readonly workerId: string;
-  readonly leaseToken: number;
-  readonly leaseUntilMs: number;
-  readonly createdAtMs: number;
-  readonly updatedAtMs: number;
-  readonly count: number;
-  /** 16 bytes per task. */
-  readonly ids: Buffer;
-  readonly attempts: Uint16Array;
-  readonly maxAttempts: Uint16Array;
-  /** Payload of task i is block[payloadFrom[i]..payloadTo[i]). */
-  readonly block: Buffer;
-  readonly payloadFrom: Uint32Array;
-  readonly payloadTo: Uint32Array;
-  /** null where no task of the grant has any. */
-  readonly extras: readonly (TaskExtras | null)[] | null;
-}
-
 export interface ClaimHandle {
   /**
    * The caller is gone or has waited long enough. If `done` has not been called it is never called;
@@ -139,6 +110,8 @@ export interface SettleBatch {
   /** @param delayMs - ms until ready again; -1 = by the backoff policy */
   nack(id: Uint8Array, at: number, leaseToken: number, delayMs: number, reason: string): void;
   abandon(id: Uint8Array, at: number, leaseToken: number): void;
+  /** Hands a task back that its worker never got or can no longer work on: never with a back-off. */
+  release(id: Uint8Array, at: number, leaseToken: number): void;
   /** @param extendMs - the lease ends this long from now; 0 = the length it was claimed with */
   heartbeat(id: Uint8Array, at: number, leaseToken: number, extendMs: number): void;
   /** Adds an item that is refused already (malformed id, too large). */
@@ -155,15 +128,6 @@ export interface SettleResults {
   readonly dead: Uint8Array;
   error(i: number): QueueError | undefined;
 }
-
-export type TaskState =
-  | "delayed"
-  | "ready"
-  | "leased"
-  | "completed"
-  | "failed"
-  | "dead"
-  | "canceled";
 
 /** One task as it is now. */
 export interface TaskView {
@@ -185,14 +149,6 @@ export interface TaskView {
   readonly updatedAtMs: number;
   readonly error: string;
   readonly extras: TaskExtras | null;
-}
-
-/** How a task ended. */
-export interface ResultView {
-  readonly status: "COMPLETED" | "FAILED";
-  readonly result: Buffer | null;
-  readonly error: string;
-  readonly completedAtMs: number;
 }
 
 export type ReadConsistency = "linearizable" | "stale" | "leader";

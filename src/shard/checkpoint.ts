@@ -3,7 +3,6 @@
  * the state read back from them at start. After a crash the log is replayed from the applied index.
  */
 import { assert } from "../base/assert.ts";
-import type { LogIndex } from "../base/brand.ts";
 import { ByteReader, ByteWriter, DecodeError } from "../base/bytes.ts";
 import { decodeSettings, encodeSettings } from "../queue/command-codec.ts";
 import { endOfPrefix, keyBytes, prefixes, u32Text } from "../queue/keys.ts";
@@ -150,9 +149,4 @@ export function evictRuns(state: State, bytesMax: number, durableGeneration: num
       state.runBytes -= run.memoryBytes;
     }
   }
-}
-
-/** The log index as a brand-free number, for the meta row. */
-export function appliedPoint(index: LogIndex, term: number): AppliedPoint {
-  return { index, term };
 }

@@ -1,0 +1,250 @@
+/**
+ * The Raft log of one shard: entries as rows of its store, the newest of them in memory too. It
+ * implements the core's log port. Truncation goes into the batch of the entries that replace it;
+ * the log is cut only together with the checkpoint that covers what is cut.
+ */
+import { assert } from "../base/assert.ts";
+import { type LogIndex, type Term, toLogIndex, toStoreId, toTerm } from "../base/brand.ts";
+import { ByteReader, ByteWriter, DecodeError } from "../base/bytes.ts";
+import { keyBytes, prefixes, u64Text } from "../queue/keys.ts";
+import type { Entry, EntryType, HardState, LogReader, Membership } from "../raft/types.ts";
+import { type Kv, type KvBatch, StorageError } from "../storage/kv.ts";
+
+const metaKey = keyBytes(`${prefixes.meta}log`);
+const entryTypes: readonly EntryType[] = ["normal", "confChange", "confChangeV2"];
+const readRows = 256;
+/** Applied entries are kept in memory up to this many bytes, for followers that are close. */
+const memoryBytes = 8 * 1024 * 1024;
+
+/** What stands in the store beside the entries. */
+export interface LogStart {
+  /** Index and term of the entry before the first one kept. */
+  readonly cutIndex: number;
+  readonly cutTerm: number;
+  readonly membership: Membership;
+}
+
+export class LogStore implements LogReader {
+  private readonly kv: Kv;
+  private cutIndex: number;
+  private cutTerm: number;
+  private membership: Membership;
+  private hardState: HardState;
+  /** Entries memoryFirst .. last, consecutive. */
+  private entriesInMemory: Entry[];
+  private memoryFirst: number;
+  private bytesInMemory = 0;
+
+  private constructor(kv: Kv, start: LogStart, hardState: HardState, entries: Entry[]) {
+    this.kv = kv;
+    this.cutIndex = start.cutIndex;
+    this.cutTerm = start.cutTerm;
+    this.membership = start.membership;
+    this.hardState = hardState;
+    this.entriesInMemory = entries;
+    this.memoryFirst = start.cutIndex + 1;
+    for (const entry of entries) this.bytesInMemory += entry.data.length;
+  }
+
+  /**
+   * Reads the log and checks that nothing is missing in it.
+   * @param vote - term and vote from their file
+   * @param appliedIndex - of the checkpoint
+   * @param firstMembership - of a log that nothing was ever written to
+   * @throws StorageError corrupt: a gap, or the checkpoint is ahead of the log
+   */
+  static async open(
+    kv: Kv,
+    vote: { readonly term: Term; readonly vote: HardState["vote"] },
+    appliedIndex: number,
+    firstMembership: Membership,
+  ): Promise<LogStore> {
+    const meta = await kv.get(metaKey);
+    const start = meta
+      ? decodeMeta(meta)
+      : { cutIndex: 0, cutTerm: 0, membership: firstMembership };
+    const entries = await readEntries(kv, start.cutIndex + 1);
+    const last = start.cutIndex + entries.length;
+    if (appliedIndex > last || appliedIndex < start.cutIndex) {
+      throw new StorageError(
+        "corrupt",
+        `rows of index ${appliedIndex}, log from ${start.cutIndex} to ${last}`,
+      );
+    }
+    const commit = toLogIndex(appliedIndex);
+    return new LogStore(kv, start, { ...vote, commit }, entries);
+  }
+
+  initialState(): { readonly hardState: HardState; readonly membership: Membership } {
+    return { hardState: this.hardState, membership: this.membership };
+  }
+
+  firstIndex(): LogIndex {
+    return toLogIndex(this.cutIndex + 1);
+  }
+
+  lastIndex(): LogIndex {
+    return toLogIndex(this.memoryFirst + this.entriesInMemory.length - 1);
+  }
+
+  term(index: LogIndex): Term {
+    if (index === this.cutIndex) return toTerm(this.cutTerm);
+    return this.entry(index).term;
+  }
+
+  entries(lo: LogIndex, hi: LogIndex, maxBytes: number): readonly Entry[] {
+    const found: Entry[] = [];
+    let bytes = 0;
+    for (let i = lo as number; i < hi; i++) {
+      const entry = this.entry(toLogIndex(i));
+      bytes += entry.data.length;
+      if (found.length > 0 && bytes > maxBytes) break;
+      found.push(entry);
+    }
+    return found;
+  }
+
+  snapshotMeta(): null {
+    return null;
+  }
+
+  private entry(index: LogIndex): Entry {
+    if (index >= this.memoryFirst) {
+      const entry = this.entriesInMemory[index - this.memoryFirst];
+      assert(entry !== undefined, "entry in the log", index, this.lastIndex());
+      return entry;
+    }
+    assert(index > this.cutIndex, "entry not cut", index, this.cutIndex);
+    const row = this.kv.getSync(entryKey(index));
+    if (!row) throw new StorageError("corrupt", `log entry ${index} is gone`);
+    return decodeEntry(index, row);
+  }
+
+  /** Puts entries into the batch, and deletes those that they replace. */
+  append(batch: Pick<KvBatch, "put" | "del">, entries: readonly Entry[]): void {
+    const first = entries[0];
+    if (!first) return;
+    const last = this.lastIndex();
+    assert(first.index <= last + 1 && first.index > this.cutIndex, "append", first.index, last);
+    for (let i = (entries[entries.length - 1] as Entry).index + 1; i <= last; i++) {
+      batch.del(entryKey(i));
+    }
+    if (first.index < this.memoryFirst) {
+      this.entriesInMemory = [];
+      this.memoryFirst = first.index;
+      this.bytesInMemory = 0;
+    } else if (first.index <= last) {
+      for (const gone of this.entriesInMemory.splice(first.index - this.memoryFirst)) {
+        this.bytesInMemory -= gone.data.length;
+      }
+    }
+    for (const entry of entries) {
+      batch.put(entryKey(entry.index), encodeEntry(entry));
+      this.entriesInMemory.push(entry);
+      this.bytesInMemory += entry.data.length;
+    }
+  }
+
+  /**
+   * Cuts the log up to an index that a checkpoint in the same batch covers.
+   * @param keepBytes - of the newest cut entries that stay, for followers that are behind
+   */
+  cut(batch: Pick<KvBatch, "put" | "del">, appliedIndex: LogIndex, keepBytes: number): void {
+    let to = appliedIndex as number;
+    let kept = 0;
+    while (kept < keepBytes && to > this.cutIndex) {
+      if (to < this.memoryFirst) break;
+      kept += this.entry(toLogIndex(to)).data.length;
+      to--;
+    }
+    if (to > this.cutIndex) {
+      const term = this.term(toLogIndex(to));
+      for (let i = this.cutIndex + 1; i <= to; i++) batch.del(entryKey(i));
+      this.cutIndex = to;
+      this.cutTerm = term;
+    }
+    batch.put(metaKey, encodeMeta(this.cutIndex, this.cutTerm, this.membership));
+    this.forget(appliedIndex);
+  }
+
+  /** Drops applied entries from memory, as far as there are too many. */
+  private forget(appliedIndex: LogIndex): void {
+    let drop = 0;
+    for (const entry of this.entriesInMemory) {
+      if (entry.index > appliedIndex) break;
+      if (entry.index > this.cutIndex && this.bytesInMemory <= memoryBytes) break;
+      this.bytesInMemory -= entry.data.length;
+      drop++;
+    }
+    if (drop === 0) return;
+    this.entriesInMemory = this.entriesInMemory.slice(drop);
+    this.memoryFirst += drop;
+  }
+}
+
+function entryKey(index: number): Buffer {
+  return keyBytes(prefixes.log + u64Text(index));
+}
+
+function encodeEntry(entry: Entry): Buffer {
+  const row = Buffer.allocUnsafe(9 + entry.data.length);
+  row.writeUInt32BE(Math.floor(entry.term / 0x1_0000_0000), 0);
+  row.writeUInt32BE(entry.term % 0x1_0000_0000, 4);
+  row[8] = entryTypes.indexOf(entry.type);
+  entry.data.copy(row, 9);
+  return row;
+}
+
+function decodeEntry(index: number, row: Buffer): Entry {
+  const input = new ByteReader(row);
+  const term = toTerm(input.u64());
+  const type = entryTypes[input.u8()];
+  if (!type) throw new DecodeError(`log entry ${index}: unknown type`);
+  return { index: toLogIndex(index), term, type, data: input.bytes(input.left) };
+}
+
+async function readEntries(kv: Kv, from: number): Promise<Entry[]> {
+  const entries: Entry[] = [];
+  const lt = keyBytes(`${prefixes.log}\xff`);
+  for (;;) {
+    const gte = entryKey(from + entries.length);
+    const rows = await kv.range({ gte, lt, limit: readRows });
+    for (const row of rows) {
+      const index = from + entries.length;
+      if (!row.key.equals(entryKey(index))) {
+        throw new StorageError("corrupt", `log entry ${index} is missing, later ones are there`);
+      }
+      entries.push(decodeEntry(index, row.value));
+    }
+    if (rows.length < readRows) return entries;
+  }
+}
+
+function encodeMeta(cutIndex: number, cutTerm: number, membership: Membership): Buffer {
+  const out = new ByteWriter(128);
+  out.u64(cutIndex);
+  out.u64(cutTerm);
+  const { voters, votersOutgoing, learners, learnersNext, autoLeave } = membership;
+  for (const ids of [voters, votersOutgoing, learners, learnersNext]) {
+    out.varint(ids.length);
+    for (const id of ids) out.u64(id);
+  }
+  out.u8(autoLeave ? 1 : 0);
+  return out.finish();
+}
+
+function decodeMeta(row: Buffer): LogStart {
+  const input = new ByteReader(row);
+  const ids = () => Array.from({ length: input.varint() }, () => toStoreId(input.u64()));
+  return {
+    cutIndex: input.u64(),
+    cutTerm: input.u64(),
+    membership: {
+      voters: ids(),
+      votersOutgoing: ids(),
+      learners: ids(),
+      learnersNext: ids(),
+      autoLeave: input.u8() === 1,
+    },
+  };
+}

@@ -1,0 +1,28 @@
+/**
+ * Task records of recent runs, so that a claim soon after a create reads nothing. Immutable rows:
+ * a hit is always right. First in, first out; bounded by bytes.
+ */
+export class PayloadCache {
+  private readonly blocks = new Map<string, Buffer>();
+  private readonly bytesMax: number;
+  private bytes = 0;
+
+  constructor(bytesMax: number) {
+    this.bytesMax = bytesMax;
+  }
+
+  get(runKey: string): Buffer | undefined {
+    return this.blocks.get(runKey);
+  }
+
+  put(runKey: string, block: Buffer): void {
+    if (block.length > this.bytesMax || this.blocks.has(runKey)) return;
+    this.blocks.set(runKey, block);
+    this.bytes += block.length;
+    for (const [key, oldest] of this.blocks) {
+      if (this.bytes <= this.bytesMax) return;
+      this.blocks.delete(key);
+      this.bytes -= oldest.length;
+    }
+  }
+}

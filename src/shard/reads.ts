@@ -1,0 +1,151 @@
+/** Reads of single tasks from the applied state of a shard. */
+import { keyBytes, prefixes } from "../queue/keys.ts";
+import { col, isEnded, leaseExpiredResult, type Run, taskState } from "../queue/run.ts";
+import { decodeRun } from "../queue/run-codec.ts";
+import { readResultRow } from "../queue/settle-groups.ts";
+import { resultKey } from "../queue/state.ts";
+import { RecordCursor } from "../queue/task-record.ts";
+import { publicExtras, type TaskExtras } from "./grants.ts";
+import type { Shard } from "./shard.ts";
+
+export type TaskState =
+  | "delayed"
+  | "ready"
+  | "leased"
+  | "completed"
+  | "failed"
+  | "dead"
+  | "canceled";
+
+/** How a task ended. */
+export interface ResultView {
+  readonly status: "COMPLETED" | "FAILED";
+  readonly result: Buffer | null;
+  readonly error: string;
+  readonly completedAtMs: number;
+}
+
+/** One task as it was at one applied index. Absent texts are "", absent numbers 0. */
+export interface TaskRead {
+  readonly tenant: string;
+  readonly queue: string;
+  readonly priority: number;
+  readonly state: TaskState;
+  readonly attempts: number;
+  readonly maxAttempts: number;
+  readonly payload: Buffer;
+  readonly workerId: string;
+  readonly leaseToken: number;
+  readonly leaseUntilMs: number;
+  readonly runAtMs: number;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+  readonly error: string;
+  readonly extras: TaskExtras | null;
+  readonly result: ResultView | null;
+}
+
+const stateNames: readonly (TaskState | null)[] = [
+  null,
+  "delayed",
+  "ready",
+  "leased",
+  "completed",
+  "failed",
+  "dead",
+  "canceled",
+];
+
+/**
+ * Reads one task. The columns are looked at in one turn; payload and result never change and are
+ * read afterwards.
+ * @returns null if there is no such task of that tenant
+ */
+export async function readTask(
+  shard: Shard,
+  tenant: string,
+  runKey: string,
+  place: number,
+): Promise<TaskRead | null> {
+  const run = findRun(shard, runKey);
+  if (!run || place >= run.count || run.queue.tenant.name !== tenant) return null;
+  const state = stateNames[run.get(col.STATE, place)];
+  if (!state) return null;
+  const head = headOf(run, place, state);
+  const reference = run.get(col.RESULT, place);
+  const records = shard.recordsInMemory(run) ?? (await shard.readRecords(runKey));
+  const outcome = await readOutcome(shard, reference);
+  if (!records || !outcome) return null;
+  const cursor = new RecordCursor(records);
+  for (let i = 0; i <= place; i++) cursor.next();
+  const extras = cursor.extras();
+  const ended = isEnded(run.get(col.STATE, place));
+  const error = outcome.error || (head.state === "canceled" ? "CANCELED" : "");
+  return {
+    ...head,
+    payload: records.subarray(cursor.payloadFrom, cursor.payloadTo),
+    error,
+    extras: extras && publicExtras(extras),
+    result: ended
+      ? {
+          status: head.state === "completed" ? "COMPLETED" : "FAILED",
+          result: outcome.result,
+          error,
+          completedAtMs: head.updatedAtMs,
+        }
+      : null,
+  };
+}
+
+type Head = Omit<TaskRead, "payload" | "error" | "extras" | "result">;
+
+function headOf(run: Run, place: number, state: TaskState): Head {
+  const leased = state === "leased";
+  return {
+    tenant: run.queue.tenant.name,
+    queue: run.queue.name,
+    priority: run.priority,
+    state,
+    attempts: run.get(col.ATTEMPTS, place),
+    maxAttempts: run.get(col.MAX_ATTEMPTS, place),
+    workerId: run.workerOf(place),
+    leaseToken: leased ? run.get(col.TOKEN, place) : 0,
+    leaseUntilMs: leased ? run.get(col.DUE, place) : 0,
+    runAtMs: state === "delayed" ? run.get(col.DUE, place) : 0,
+    createdAtMs: run.createdAt,
+    updatedAtMs: run.get(col.UPDATED, place),
+  };
+}
+
+/** From memory, or decoded from the store for this read alone: reads do not fill the cache. */
+function findRun(shard: Shard, runKey: string): Run | null {
+  const { state } = shard;
+  const loaded = state.run(runKey);
+  if (loaded) return loaded;
+  if (state.overlay.get(prefixes.run + runKey) === null) return null;
+  const row = shard.kv.getSync(keyBytes(prefixes.run + runKey));
+  return row ? decodeRun(runKey, row, (id) => state.queues.get(id)) : null;
+}
+
+async function readOutcome(
+  shard: Shard,
+  reference: number,
+): Promise<{ result: Buffer | null; error: string } | null> {
+  if (reference === 0) return { result: null, error: "" };
+  if (reference === leaseExpiredResult) return { result: null, error: "LEASE_EXPIRED" };
+  const key = resultKey(Math.floor(reference / 256));
+  const unsaved = shard.state.overlay.get(key);
+  const row = unsaved ?? (await shard.kv.get(keyBytes(key)));
+  if (!row) return null;
+  const buffer = Buffer.from(row.buffer, row.byteOffset, row.length);
+  const { result, error } = readResultRow(buffer, reference % 256);
+  return { result, error: error?.toString() ?? "" };
+}
+
+/** Whether the task has ended, as far as memory and store tell at once; false if it is unknown. */
+export function hasEnded(shard: Shard, runKey: string, place: number): boolean {
+  const run = findRun(shard, runKey);
+  return !run || place >= run.count || run.get(col.STATE, place) === taskState.removed
+    ? true
+    : isEnded(run.get(col.STATE, place));
+}
