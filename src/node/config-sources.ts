@@ -135,7 +135,9 @@ function readPersistence(value: string, problems: string[]): readonly Given[] {
 
 /** Reads the keys of a YAML text: groups as maps, `routing` and its like at the top. */
 export function readYaml(source: string, name: string, problems: string[]): readonly Given[] {
-  const parsed = parseYaml(source, name, problems);
+  const faults: string[] = [];
+  const parsed = parseYaml(source, faults);
+  problems.push(...faults.map((fault) => `${name}: ${fault}`));
   if (parsed === null || parsed === undefined) return [];
   if (!isMap(parsed)) {
     problems.push(`${name}: must be a map of configuration keys`);
@@ -163,7 +165,7 @@ export function readYaml(source: string, name: string, problems: string[]): read
 }
 
 /** The document of a YAML or JSON text; undefined, and problems, if it is none. */
-export function parseYaml(source: string, name: string, problems: string[]): unknown {
+export function parseYaml(source: string, problems: string[]): unknown {
   const document = parseDocument(source, { prettyErrors: false, stringKeys: true });
   const faults = [...document.errors, ...document.warnings];
   if (faults.length === 0) {
@@ -172,14 +174,14 @@ export function parseYaml(source: string, name: string, problems: string[]): unk
       return document.toJS({ maxAliasCount: 10 }) as unknown;
     } catch (error) {
       problems.push(
-        `${name}: not usable as YAML: ${error instanceof Error ? error.message : String(error)}`,
+        `not usable as YAML: ${error instanceof Error ? error.message : String(error)}`,
       );
       return undefined;
     }
   }
   const first = faults[0];
   const line = source.slice(0, first?.pos[0] ?? 0).split("\n").length;
-  problems.push(`${name}: not valid YAML at line ${line} (${first?.code ?? "?"})`);
+  problems.push(`not valid YAML at line ${line} (${first?.code ?? "?"})`);
   return undefined;
 }
 

@@ -192,34 +192,48 @@ describe("tokens", () => {
     throw new Error("the tokens were taken");
   };
 
+  const entry = (token: string) => `- {token: "${token}", subject: s, roles: [producer]}\n`;
+
   test("come from a YAML or JSON list and from codeQ's two variables", () => {
     const env = { PRODUCER_AUTH_CONFIG: '{"token":"p"}', WORKER_AUTH_CONFIG: '{"token":"w"}' };
-    const tokens = load("- token: a\n  roles: [producer]\n", env);
+    const tokens = load(entry("a"), env);
     assert.deepEqual(
-      tokens.map((token) => [token.entry["token"], token.codeqRole]),
+      tokens.map((token) => [token.subject, token.roles.join()]),
       [
-        ["p", "producer"],
-        ["w", "worker"],
-        ["a", null],
+        ["producer", "producer"],
+        ["worker", "worker"],
+        ["s", "producer"],
       ],
     );
-    assert.equal(load('[{"tokenSha256": "00"}]')[0]?.origin, "t entry 1");
+    assert.equal(
+      load('[{"token": "t", "subject": "json", "roles": ["worker"]}]')[0]?.subject,
+      "json",
+    );
   });
 
   test("a file that is missing, open, empty or no list is refused", () => {
-    assert.match(refused(null), /^auth\.tokensFile: t: no such file/);
-    assert.match(refused("[{token: a}]", {}, "!t"), /open to every user; chmod 600/);
+    assert.match(refused(null), /^auth\.tokensFile: t: t: no such file/);
+    assert.match(refused(entry("a"), {}, "!t"), /^auth\.tokensFile: t: is open to every user/);
     assert.match(refused(""), /must be a list of at least one/);
     assert.match(refused("[]"), /must be a list of at least one/);
     assert.match(refused("token: a"), /must be a list/);
-    assert.match(refused("- a"), /t entry 1 must be a map/);
+    assert.match(refused("- a"), /tokens\[0\] must be an object/);
     assert.match(refused("- ["), /^auth\.tokensFile: t: not valid YAML/);
   });
 
+  test("every source's problem is named", () => {
+    const env = { PRODUCER_AUTH_CONFIG: "{}", WORKER_AUTH_CONFIG: "{}" };
+    assert.equal(refused("[]", env).split("\n").length, 3);
+    assert.match(refused("[]", env), /^auth\.producerConfig\.token must be/);
+  });
+
   test("a token under 32 bytes is for loopback only, an empty one for nobody", () => {
-    assert.equal(load("- token: short").length, 1);
-    assert.match(refused('- token: ""'), /the token is empty/);
-    assert.match(refused("- token: short", { HOST: "0.0.0.0" }), /^t entry 1: a token needs 32/);
-    assert.equal(load(`- token: ${long}`, { HOST: "0.0.0.0" }).length, 1);
+    assert.equal(load(entry("short")).length, 1);
+    assert.match(refused(entry("")), /tokens\[0\]\.token must be/);
+    assert.match(
+      refused(entry("short"), { HOST: "0.0.0.0" }),
+      /tokens\[0\]\.token must have at least 32/,
+    );
+    assert.equal(load(entry(long), { HOST: "0.0.0.0" }).length, 1);
   });
 });
