@@ -7,8 +7,9 @@
  *
  * Empty bytes are the v2 change that leaves a joint configuration: a leader can always afford it.
  */
-import { ByteReader, ByteWriter, DecodeError } from "../base/bytes.ts";
+
 import { toStoreId } from "../base/brand.ts";
+import { ByteReader, ByteWriter, DecodeError } from "../base/bytes.ts";
 import { limits } from "../base/limits.ts";
 import type { ConfChange, EntryType, MemberChange, MemberChangeType } from "./types.ts";
 

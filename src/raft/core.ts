@@ -186,7 +186,8 @@ export class Core {
     const last = this.log.lastIndex();
     // The own log counts as matched here: a commit needs an entry of the new term on top, and
     // that one is acknowledged only when all before it is durable.
-    for (const [id, progress] of this.progress) progress.restart(last + 1, id === this.id ? last : 0);
+    for (const [id, progress] of this.progress)
+      progress.restart(last + 1, id === this.id ? last : 0);
     this.pendingConfIndex = 0;
     this.uncommittedBytes = 0;
     this.pendingReads.length = 0;

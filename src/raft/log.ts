@@ -210,7 +210,8 @@ export class RaftLog {
     this.applying = last.index;
     this.applyingBytes += entriesSize(entries);
     this.applyingPaused =
-      this.applyingBytes >= this.applyingBytesMax || last.index < this.appliableIndex(allowUnstable);
+      this.applyingBytes >= this.applyingBytesMax ||
+      last.index < this.appliableIndex(allowUnstable);
   }
 
   /** @param bytes - entriesSize of what was applied with this call */
