@@ -152,6 +152,28 @@ export const limits = {
   pendingReads: 4096,
   /** A message whose term is this far ahead is a broken one: no group votes 100,000,000 times. */
   raftTermStep: 100_000_000,
+  /** The client SDK: create frames sent and not yet acknowledged, and their payload bytes. */
+  clientWindowFrames: 32,
+  clientWindowBytes: 16 * MiB,
+  /**
+   * Payload bytes of one create or result frame of the SDK, unless one payload alone is larger: a
+   * payload over the server's limit then spoils no other task's frame.
+   */
+  clientFrameBytes: 1 * MiB,
+  /** Tasks and payload bytes that wait in a producer for the window: beyond is `overloaded`. */
+  clientWaitingTasks: 262_144,
+  clientWaitingBytes: 64 * MiB,
+  /** Tasks that one worker of the SDK holds: running, fetched ahead, or ended and not settled. */
+  clientHeldTasks: 4096,
+  /** Ms of the SDK's first wait before it connects or sends again, and of its longest. */
+  clientBackoffMs: 100,
+  clientBackoffMsMax: 10_000,
+  /** Ms a stream must have lived for the next loss of it to count as the first one. */
+  clientSteadyMs: 5_000,
+  /** Ms between the end of a client's stream and the cut of its connection. */
+  clientLingerMs: 1_000,
+  /** Redirects that the SDK follows for one request (SPEC section 3). */
+  clientHops: 3,
 } as const;
 
 /** Relations between bounds that the code relies on. */
