@@ -79,7 +79,9 @@ function readDirectory(path: string): MachineFacts["dataDirectory"] {
 }
 
 function kindOf(path: string): "directory" | "file" | "nothing" {
-  const found = statSync(path, { throwIfNoEntry: false });
-  if (found === undefined) return "nothing";
-  return found.isDirectory() ? "directory" : "file";
+  try {
+    return statSync(path).isDirectory() ? "directory" : "file";
+  } catch {
+    return "nothing"; // not there, below a file, or hidden from us: no place for data
+  }
 }
