@@ -1,0 +1,105 @@
+/** The SDK's one door to grpc-js: a bidirectional stream of finished frames to one endpoint. */
+import { Client, type ClientDuplexStream, credentials, Metadata, status } from "@grpc/grpc-js";
+import type { StreamService } from "../api/proto.ts";
+import type { ProducerServerEvent, WorkerServerEvent } from "../api/proto-events.ts";
+import type { ErrorCode } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import { QuorumQError } from "./errors.ts";
+
+export type ServerEvent = ProducerServerEvent | WorkerServerEvent;
+
+export interface StreamEvents {
+  event(event: ServerEvent): void;
+  /** Once, unless `destroy` came before. */
+  ended(error: QuorumQError): void;
+}
+
+export interface OpenStream {
+  /** Sends an encoded event. The buffer must not change afterwards. */
+  write(frame: Buffer): void;
+  /** Says that nothing more will come; the server ends the stream. */
+  end(): void;
+  /** Cuts the stream and its connection; no event comes after it. */
+  destroy(): void;
+}
+
+/** Opens streams of one service. Every stream has a connection of its own. */
+export type StreamOpener = (endpoint: string, events: StreamEvents) => OpenStream;
+
+const channelOptions = {
+  "grpc.max_receive_message_length": limits.grpcMessageBytes,
+  "grpc.max_send_message_length": limits.grpcMessageBytes,
+  // Reconnecting is the session's work: a channel that waits by itself would only delay it.
+  "grpc.use_local_subchannel_pool": 1,
+  // grpc-js keeps a copy of what was sent for its own retries; frames are kept here already.
+  "grpc.enable_retries": 0,
+  "grpc.service_config_disable_resolution": 1,
+  "grpc.keepalive_time_ms": 20_000,
+  "grpc.keepalive_timeout_ms": 10_000,
+};
+
+export function createGrpcOpener(
+  service: StreamService<unknown, ProducerServerEvent> | StreamService<unknown, WorkerServerEvent>,
+): StreamOpener {
+  const { path, requestSerialize } = service.Stream;
+  const deserialize: (bytes: Buffer) => ServerEvent = service.Stream.responseDeserialize;
+  return (endpoint, events) => {
+    const client = new Client(endpoint, credentials.createInsecure(), channelOptions);
+    const call: ClientDuplexStream<Buffer, ServerEvent> = client.makeBidiStreamRequest(
+      path,
+      requestSerialize,
+      deserialize,
+      new Metadata(),
+    );
+    let isOver = false;
+    call.on("data", (event: ServerEvent) => {
+      if (!isOver) events.event(event);
+    });
+    // A call that fails emits "error" and then "status"; the second one comes in every case.
+    call.on("error", () => undefined);
+    call.on("status", ({ code, details }) => {
+      if (isOver) return;
+      isOver = true;
+      client.close();
+      events.ended(new QuorumQError(codeOfStatus(code), `${endpoint}: ${details || status[code]}`));
+    });
+    return {
+      write(frame) {
+        if (!isOver) call.write(frame);
+      },
+      end() {
+        if (!isOver) call.end();
+      },
+      destroy() {
+        if (isOver) return;
+        isOver = true;
+        call.cancel();
+        client.close();
+      },
+    };
+  };
+}
+
+/** What the end of a stream means. OK and UNAVAILABLE are a node that stops or is gone. */
+function codeOfStatus(code: status): ErrorCode {
+  switch (code) {
+    case status.UNAUTHENTICATED:
+      return "unauthenticated";
+    case status.PERMISSION_DENIED:
+      return "permission_denied";
+    case status.INVALID_ARGUMENT:
+      return "invalid_argument";
+    case status.UNIMPLEMENTED:
+      return "method_not_allowed";
+    case status.FAILED_PRECONDITION:
+      return "not_leader";
+    case status.DEADLINE_EXCEEDED:
+      return "timeout";
+    case status.RESOURCE_EXHAUSTED:
+      return "overloaded";
+    case status.INTERNAL:
+      return "internal";
+    default:
+      return "draining";
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * One stream kept alive: connects, says hello, and connects again elsewhere when the stream is lost.
+ *
+ * | state    | meaning                                  | moves to                                 |
+ * | idle     | nothing wanted yet, or refused           | greeting by `connect`                    |
+ * | greeting | stream opened, hello sent, no hello_ack  | open, waiting (lost), idle (refused)     |
+ * | open     | frames may be written                    | waiting (lost, moved), idle (refused)    |
+ * | waiting  | back-off before the next endpoint        | greeting                                 |
+ * | closed   | by `close`, for good                     |                                          |
+ */
+import type { WireCluster, WireNode } from "../api/proto-events.ts";
+import type { TimerHandle } from "../base/effects.ts";
+import type { LeaderHint } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import { backoffMs } from "./backoff.ts";
+import type { Endpoints } from "./endpoints.ts";
+import { type ClientErrorCode, QuorumQError } from "./errors.ts";
+import type { OpenStream, ServerEvent, StreamOpener } from "./grpc-stream.ts";
+import type { ClientEffects } from "./system.ts";
+
+export interface SessionDeps {
+  readonly effects: ClientEffects;
+  readonly endpoints: Endpoints;
+  readonly open: StreamOpener;
+  /** The encoded hello. */
+  readonly hello: Buffer;
+}
+
+export interface SessionEvents {
+  /** A new stream is up; nothing that was sent before will be answered. */
+  opened(cluster: WireCluster): void;
+  /** Anything but hello_ack, cluster and error. */
+  event(event: ServerEvent): void;
+  /** The stream is gone; another one will come. */
+  lost(error: QuorumQError): void;
+  /** The server will never take this client: `connect` tries again. */
+  refused(error: QuorumQError): void;
+}
+
+export interface Session {
+  readonly isOpen: boolean;
+  /** Starts connecting when idle; else does nothing. */
+  connect(): void;
+  /** Sends a frame; only while open. */
+  write(frame: Buffer): void;
+  /** Gives the stream up and goes on at the leader, if it is known, or the next endpoint. */
+  move(reason: QuorumQError): void;
+  /** Ends the stream; no event comes after it. `done` is called when the connection is gone. */
+  close(done: () => void): void;
+}
+
+type State =
+  | { readonly kind: "idle" }
+  | { readonly kind: "greeting"; readonly stream: OpenStream; readonly timer: TimerHandle }
+  | { readonly kind: "open"; readonly stream: OpenStream; readonly sinceMs: number }
+  | { readonly kind: "waiting"; readonly timer: TimerHandle }
+  | { readonly kind: "closed" };
+
+/** Codes with which a server ends a stream that another try would not change. */
+const refusals: ReadonlySet<ClientErrorCode> = new Set<ClientErrorCode>([
+  "unauthenticated",
+  "permission_denied",
+  "invalid_argument",
+  "method_not_allowed",
+]);
+
+export function createSession(deps: SessionDeps, events: SessionEvents): Session {
+  return new StreamSession(deps, events);
+}
+
+class StreamSession implements Session {
+  private readonly deps: SessionDeps;
+  private readonly events: SessionEvents;
+  private state: State = { kind: "idle" };
+  /** Streams lost in a row, none of which lived long. */
+  private losses = 0;
+  /** Called when the stream that `close` ends is gone. */
+  private closed: (() => void) | null = null;
+
+  constructor(deps: SessionDeps, events: SessionEvents) {
+    this.deps = deps;
+    this.events = events;
+  }
+
+  get isOpen(): boolean {
+    return this.state.kind === "open";
+  }
+
+  connect(): void {
+    if (this.state.kind === "idle") this.greet();
+  }
+
+  write(frame: Buffer): void {
+    if (this.state.kind === "open") this.state.stream.write(frame);
+  }
+
+  move(reason: QuorumQError): void {
+    if (this.state.kind !== "open") return;
+    const { stream, sinceMs } = this.state;
+    this.preferLeader(reason.leader);
+    stream.destroy();
+    this.wait(sinceMs);
+    this.events.lost(reason);
+  }
+
+  close(done: () => void): void {
+    const { state } = this;
+    this.state = { kind: "closed" };
+    if (state.kind === "waiting" || state.kind === "greeting") state.timer.cancel();
+    if (state.kind === "greeting") state.stream.destroy();
+    if (state.kind !== "open") {
+      done();
+      return;
+    }
+    const linger = this.deps.effects.timers.after(limits.clientLingerMs, () => {
+      state.stream.destroy();
+      this.closed?.();
+    });
+    this.closed = () => {
+      this.closed = null;
+      linger.cancel();
+      done();
+    };
+    state.stream.end();
+  }
+
+  private greet(): void {
+    const { effects, endpoints, open, hello } = this.deps;
+    const endpoint = endpoints.next();
+    const late = new QuorumQError("timeout", `${endpoint}: no answer to hello`);
+    const stream = open(endpoint, {
+      event: (event) => this.receive(event),
+      ended: (error) => this.ended(error),
+    });
+    const timer = effects.timers.after(limits.helloSeconds * 1000, () => {
+      stream.destroy();
+      this.ended(late);
+    });
+    this.state = { kind: "greeting", stream, timer };
+    stream.write(hello);
+  }
+
+  private receive(event: ServerEvent): void {
+    switch (event.kind) {
+      case "hello_ack":
+        this.greeted(event);
+        return;
+      case "cluster":
+        this.learn(event.nodes);
+        return;
+      case "error":
+        // The stream goes on or ends with a status of its own; the leader's place is worth keeping.
+        this.preferLeader(event.leader);
+        return;
+      case "unset":
+        return;
+      default:
+        if (this.state.kind === "open") this.events.event(event);
+    }
+  }
+
+  private greeted(cluster: WireCluster): void {
+    if (this.state.kind !== "greeting") return;
+    const { stream, timer } = this.state;
+    timer.cancel();
+    this.state = { kind: "open", stream, sinceMs: this.deps.effects.clock.monotonicMs() };
+    this.learn(cluster.nodes);
+    this.events.opened(cluster);
+  }
+
+  private learn(nodes: readonly WireNode[]): void {
+    this.deps.endpoints.learn(nodes.map((node) => node.grpcAddr));
+  }
+
+  private preferLeader(leader: LeaderHint | undefined): void {
+    if (leader !== undefined) this.deps.endpoints.prefer(leader.leaderGrpc);
+  }
+
+  private ended(error: QuorumQError): void {
+    const { state } = this;
+    if (state.kind === "closed") {
+      this.closed?.();
+      return;
+    }
+    if (state.kind === "greeting") state.timer.cancel();
+    if (refusals.has(error.code)) {
+      this.state = { kind: "idle" };
+      this.events.refused(error);
+      return;
+    }
+    this.wait(state.kind === "open" ? state.sinceMs : Number.POSITIVE_INFINITY);
+    this.events.lost(error);
+  }
+
+  /** @param openSinceMs - when the lost stream was opened; infinite if it never was */
+  private wait(openSinceMs: number): void {
+    const { clock, timers, random } = this.deps.effects;
+    if (clock.monotonicMs() - openSinceMs >= limits.clientSteadyMs) this.losses = 0;
+    // Every known endpoint gets its try before the wait grows.
+    const round = Math.floor(this.losses / this.deps.endpoints.count);
+    this.losses++;
+    const timer = timers.after(backoffMs(round, random), () => this.greet());
+    this.state = { kind: "waiting", timer };
+  }
+}
