@@ -17,7 +17,7 @@ import { finishRemoval, removeTask } from "./expire.ts";
 import { endOfPrefix, prefixes, u32Text } from "./keys.ts";
 import type { Need } from "./needs.ts";
 import { col, isEnded, isPending, type Run, taskState } from "./run.ts";
-import { clearClaimable, type Queue, setClaimable, type State } from "./state.ts";
+import { clearClaimable, type Queue, type State, setClaimable } from "./state.ts";
 
 export function cancelNeeds(state: State, command: CancelCommand): Need[] | null {
   return runNeeds(state, command.key.toString("latin1"), null);

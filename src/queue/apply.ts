@@ -6,15 +6,7 @@
 import { assert, unreachable } from "../base/assert.ts";
 import type { LogIndex } from "../base/brand.ts";
 import { limits } from "../base/limits.ts";
-import {
-  cancel,
-  cancelNeeds,
-  pause,
-  purge,
-  purgeNeeds,
-  redrive,
-  redriveNeeds,
-} from "./admin.ts";
+import { cancel, cancelNeeds, pause, purge, purgeNeeds, redrive, redriveNeeds } from "./admin.ts";
 import { type ClaimPlan, claim, planClaim } from "./claim.ts";
 import type { Command, CommandResult } from "./command.ts";
 import { create, createNeeds } from "./create.ts";
@@ -44,8 +36,14 @@ export class Applier {
 
   /** What must be loaded before this command; null = nothing. */
   needs(command: Command): Need[] | null {
-    const { state } = this;
     this.planned = command;
+    const needs = this.findNeeds(command);
+    if (needs) this.state.overlay.hold();
+    return needs;
+  }
+
+  private findNeeds(command: Command): Need[] | null {
+    const { state } = this;
     switch (command.kind) {
       case "create":
         return createNeeds(state, command);
@@ -82,6 +80,7 @@ export class Applier {
     this.planned = null;
     const result = this.carryOut(command, index, place);
     const { state } = this;
+    state.overlay.release();
     if (state.absent.size > 0) state.absent.clear();
     if (state.loadedRows.size > 0) state.loadedRows.clear();
     if (state.loadedRanges.size > 0) state.loadedRanges.clear();

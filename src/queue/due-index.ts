@@ -94,6 +94,11 @@ export class DueIndex {
     return this.front[i];
   }
 
+  /** Keys of the window's rows, in order: for checks, not for work. */
+  windowKeys(): string[] {
+    return [...this.nodes.keys()].sort().map((key) => this.prefix + key);
+  }
+
   /** Whether rows behind the window may be due at `now`. */
   mayHoldBefore(now: number): boolean {
     return !this.complete && (this.horizonKey === "" || readU48(this.horizonKey, 0) <= now);

@@ -6,6 +6,8 @@
  * Runs, queues and tenants are not here: they are objects with a dirty mark (state.ts).
  */
 
+import { assert } from "../base/assert.ts";
+
 /** A put of a key that the store may hold: when it is removed again, a delete must be written. */
 class Over {
   readonly value: Uint8Array;
@@ -23,6 +25,9 @@ export class Overlay {
   private active = new Map<string, Change>();
   private frozen: Map<string, Change> | null = null;
   private changeBytes = 0;
+  private held = false;
+  /** `frozen` is durable and only kept for the hold. */
+  private thawWaits = false;
 
   /** Changes not yet in a checkpoint. */
   get ops(): number {
@@ -79,15 +84,34 @@ export class Overlay {
 
   /** Starts a checkpoint: gives its changes; later ones go to the next. */
   freeze(): Iterable<[string, Uint8Array | null]> {
-    this.frozen = this.active;
+    const changes = this.active;
+    assert(this.frozen === null || this.thawWaits, "one checkpoint at a time", changes.size);
+    this.frozen = this.frozen === null ? changes : new Map([...this.frozen, ...changes]);
+    this.thawWaits = false;
     this.active = new Map();
     this.changeBytes = 0;
-    return changesOf(this.frozen);
+    return changesOf(changes);
   }
 
   /** The checkpoint is durable: the store tells from now on. */
   thaw(): void {
-    this.frozen = null;
+    if (this.held) this.thawWaits = true;
+    else this.frozen = null;
+  }
+
+  /**
+   * Rows are about to be read from the store, for a command that waits for them. Until `release`
+   * nothing is forgotten here, because a checkpoint may become durable between two of the reads, or
+   * between a read and the look into this overlay: its rows would be missed, or come back to life.
+   */
+  hold(): void {
+    this.held = true;
+  }
+
+  release(): void {
+    this.held = false;
+    if (this.thawWaits) this.frozen = null;
+    this.thawWaits = false;
   }
 
   get isFrozen(): boolean {

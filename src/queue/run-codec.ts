@@ -7,7 +7,7 @@
  * per column: mode u8 (0 all zero, 1 one varint for all, 2 a varint each), values,
  * [records].
  */
-import { ByteReader, ByteWriter, DecodeError } from "../base/bytes.ts";
+import { ByteReader, type ByteWriter, DecodeError } from "../base/bytes.ts";
 import { columnCount, Run, taskState } from "./run.ts";
 import type { Queue } from "./state.ts";
 

@@ -33,7 +33,13 @@ export class SettleGroupWriter {
     this.items.u8(taskIdVersion(id, at) === 8 ? 0 : (id[at + 14] as number));
   }
 
-  private continues(op: number, id: Uint8Array, at: number, token: number, length: number): boolean {
+  private continues(
+    op: number,
+    id: Uint8Array,
+    at: number,
+    token: number,
+    length: number,
+  ): boolean {
     if (this.groupCount === 0 || this.groupCount === 256) return false;
     if (op !== this.op || token !== this.token || length !== this.keyLength) return false;
     for (let i = length - 1; i >= 0; i--) if (this.key[i] !== id[at + i]) return false;

@@ -6,7 +6,7 @@
 import { unreachable } from "../base/assert.ts";
 import { errorCodes } from "../base/errors.ts";
 import { abandonBackoffMs, backoffMs } from "./backoff.ts";
-import { type SettleCommand, settleOps, type SettleResult } from "./command.ts";
+import { type SettleCommand, type SettleResult, settleOps } from "./command.ts";
 import type { Need } from "./needs.ts";
 import { col, type Run, taskState } from "./run.ts";
 import { readResultRow, SettleGroupReader } from "./settle-groups.ts";

@@ -43,7 +43,18 @@ export class Queue {
   dead = 0;
   /** Completed, failed and canceled tasks whose record is still kept. */
   ended = 0;
-  readonly lists: (ReadyList | null)[] = [null, null, null, null, null, null, null, null, null, null];
+  readonly lists: (ReadyList | null)[] = [
+    null,
+    null,
+    null,
+    null,
+    null,
+    null,
+    null,
+    null,
+    null,
+    null,
+  ];
   /** Lists of a queue that was read from the store must be loaded from there. */
   readonly isNew: boolean;
   dirty = false;

@@ -46,7 +46,8 @@ export function encodeTaskRecord(
   if (task.extras) encodeExtras(out, task.extras);
   out.reserve(size);
   if (size > 0) {
-    if (size < 32) for (let i = 0; i < size; i++) out.buffer[out.length + i] = bytes[from + i] as number;
+    if (size < 32)
+      for (let i = 0; i < size; i++) out.buffer[out.length + i] = bytes[from + i] as number;
     else out.buffer.set(bytes.subarray(from, to), out.length);
     out.length += size;
   }
@@ -54,7 +55,8 @@ export function encodeTaskRecord(
 
 function encodeExtras(out: ByteWriter, extras: RecordExtras): void {
   const { webhook, traceParent, traceState } = extras;
-  const size = Buffer.byteLength(webhook) + Buffer.byteLength(traceParent) + Buffer.byteLength(traceState);
+  const size =
+    Buffer.byteLength(webhook) + Buffer.byteLength(traceParent) + Buffer.byteLength(traceState);
   // Each of the three lengths takes one or two bytes; a fixed two-byte form keeps the size simple.
   out.varint(size + 6);
   for (const text of [webhook, traceParent, traceState]) {

@@ -1,7 +1,7 @@
 /**
  * Brings what a command needs from the store into the state. Called between two commands, never
- * while one is applied; nothing else changes the state meanwhile. The overlay is read after the
- * store, so a checkpoint that becomes durable in between hides no row.
+ * while one is applied; nothing else changes the state meanwhile. A checkpoint may become durable in
+ * between: the overlay is held (Overlay.hold), so that no row is missed or comes back.
  */
 import type { DueIndex } from "../queue/due-index.ts";
 import { keyBytes, prefixes } from "../queue/keys.ts";
