@@ -1,0 +1,157 @@
+/**
+ * Runs transcripts against the core: quorum arithmetic, membership arithmetic, and small clusters
+ * driven by hand. What a file needs follows from its commands.
+ */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type StoreId, toStoreId } from "../../src/base/brand.ts";
+import {
+  type ChangeResult,
+  type Configuration,
+  emptyMembership,
+  enterJoint,
+  leaveJoint,
+  simple,
+} from "../../src/raft/conf-change.ts";
+import { jointCommittedIndex, jointVoteResult } from "../../src/raft/quorum.ts";
+import { argValues, type Block, parseBlocks, rewriteExpected, toNumber } from "./datadriven.ts";
+import { describeMembership, describeProgress, parseChanges } from "./describe.ts";
+import { Environment } from "./environment.ts";
+
+/** Runs one block and says what came out. */
+type Runner = (block: Block) => string[];
+/** Whether an output is what the file wants. */
+type Matcher = (expected: readonly string[], actual: readonly string[]) => boolean;
+
+export interface FileResult {
+  readonly file: string;
+  /** The first difference, for a person; "" if there is none. */
+  readonly failure: string;
+}
+
+/** All files under `folder`, sorted; throws if the folder is missing. */
+export function findCases(folder: string): string[] {
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".txt"))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+}
+
+/** Runs a file up to its first difference. With `update`, writes what came out into it instead. */
+export function runCase(file: string, update = false): FileResult {
+  const text = readFileSync(file, "utf8");
+  const outputs = new Map<Block, string[]>();
+  try {
+    const blocks = parseBlocks(text);
+    if (blocks.length === 0) return { file, failure: "no block in the file" };
+    const { run, matches } = chooseRunner(blocks);
+    for (const block of blocks) {
+      const actual = run(block);
+      outputs.set(block, actual);
+      if (update || matches(block.expected, actual)) continue;
+      return { file, failure: describeDifference(block, actual) };
+    }
+  } catch (error) {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    return { file, failure: `after ${outputs.size} blocks: ${text}` };
+  }
+  if (update) writeFileSync(file, rewriteExpected(text, outputs));
+  return { file, failure: "" };
+}
+
+function chooseRunner(blocks: readonly Block[]): { run: Runner; matches: Matcher } {
+  const commands = new Set(blocks.map((block) => block.command));
+  if (commands.has("committed") || commands.has("vote")) {
+    return { run: runQuorum, matches: lastLineMatches };
+  }
+  if (commands.has("simple") || commands.has("enter-joint") || commands.has("leave-joint")) {
+    return { run: createConfChangeRunner(), matches: configurationMatches };
+  }
+  const environment = new Environment();
+  return { run: (block) => environment.run(block), matches: linesMatch };
+}
+
+/** Log lines and the word for an empty output say nothing. */
+function essential(lines: readonly string[]): string[] {
+  const kept = lines.filter((line) => !/^\s*(DEBUG|INFO|WARN|ERROR)\b/.test(line));
+  return kept.length === 1 && /^ok( \(quiet\))?$/.test(kept[0] ?? "") ? [] : kept;
+}
+
+function linesMatch(expected: readonly string[], actual: readonly string[]): boolean {
+  return essential(expected).join("\n") === essential(actual).join("\n");
+}
+
+/** The drawing above the result is not compared. */
+function lastLineMatches(expected: readonly string[], actual: readonly string[]): boolean {
+  const wanted = expected[expected.length - 1] ?? "";
+  return wanted.replace(/^<empty majority quorum>/, "") === actual[actual.length - 1];
+}
+
+/** An expected line that is neither configuration nor progress is an error in other words. */
+function configurationMatches(expected: readonly string[], actual: readonly string[]): boolean {
+  if (expected.every((line) => /^(voters=|\d+: )/.test(line))) return linesMatch(expected, actual);
+  return actual.length === 1 && (actual[0] ?? "").startsWith("error: ");
+}
+
+function describeDifference(block: Block, actual: readonly string[]): string {
+  const head = `line ${block.line}: ${block.command}`;
+  const wanted = essential(block.expected);
+  const got = essential(actual);
+  let at = 0;
+  while (at < wanted.length && wanted[at] === got[at]) at++;
+  const show = (line: string | undefined): string => (line === undefined ? "<end>" : line);
+  const before = wanted.slice(Math.max(0, at - 3), at).map((line) => `    ${line}`);
+  return [head, ...before, `  - ${show(wanted[at])}`, `  + ${show(got[at])}`].join("\n");
+}
+
+function runQuorum(block: Block): string[] {
+  const ids = toIds(argValues(block, "cfg") ?? []);
+  const joint = argValues(block, "cfgj") ?? [];
+  const idsJoint = joint[0] === "zero" ? [] : toIds(joint);
+  const all = [...new Set([...ids, ...idsJoint])];
+  if (block.command === "vote") {
+    const votes = argValues(block, "votes") ?? [];
+    const voteOf = (id: StoreId): boolean | undefined => {
+      const vote = votes[all.indexOf(id)];
+      return vote === "y" ? true : vote === "n" ? false : undefined;
+    };
+    const result = jointVoteResult(ids, idsJoint, voteOf);
+    return [{ won: "VoteWon", lost: "VoteLost", pending: "VotePending" }[result]];
+  }
+  const given = argValues(block, "idx") ?? [];
+  const ackOf = (id: StoreId): number | undefined => {
+    const text = given[all.indexOf(id)];
+    return text === undefined || text === "_" ? undefined : toNumber(text);
+  };
+  const index = jointCommittedIndex(ids, idsJoint, ackOf);
+  return [index === Number.POSITIVE_INFINITY ? "∞" : String(index)];
+}
+
+function toIds(texts: readonly string[]): StoreId[] {
+  return texts.map((text) => toStoreId(toNumber(text)));
+}
+
+/** Every command happens one log index later than the last. */
+function createConfChangeRunner(): Runner {
+  let configuration: Configuration = { membership: emptyMembership, progress: new Map() };
+  let lastIndex = 0;
+  return (block) => {
+    const changes = parseChanges(block.input.flatMap((line) => line.split(/\s+/)).filter(Boolean));
+    const options = { lastIndex, maxInflightMsgs: 10, maxInflightBytes: Number.POSITIVE_INFINITY };
+    lastIndex++;
+    const change = (): ChangeResult => {
+      if (block.command === "simple") return simple(configuration, changes, options);
+      if (block.command === "leave-joint") return leaveJoint(configuration);
+      const autoLeave = argValues(block, "autoleave")?.[0] === "true";
+      return enterJoint(configuration, changes, autoLeave, options);
+    };
+    const result = change();
+    if (result.kind === "refused") return [`error: ${result.reason}`];
+    ({ configuration } = result);
+    const members = [...configuration.progress].map(([id, each]) =>
+      describeProgress(each.status(id)),
+    );
+    return [describeMembership(configuration.membership), ...members];
+  };
+}
