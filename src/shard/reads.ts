@@ -1,6 +1,6 @@
 /** Reads of single tasks from the applied state of a shard. */
 import { keyBytes, prefixes } from "../queue/keys.ts";
-import { col, isEnded, leaseExpiredResult, type Run, taskState } from "../queue/run.ts";
+import { col, leaseExpiredResult, type Run } from "../queue/run.ts";
 import { decodeRun } from "../queue/run-codec.ts";
 import { readResultRow } from "../queue/settle-groups.ts";
 import { resultKey } from "../queue/state.ts";
@@ -56,9 +56,12 @@ const stateNames: readonly (TaskState | null)[] = [
   "canceled",
 ];
 
+/** Reads again when a row that the columns named was replaced meanwhile; once is usual. */
+const readTries = 5;
+
 /**
- * Reads one task. The columns are looked at in one turn; payload and result never change and are
- * read afterwards.
+ * Reads one task. The columns are looked at in one turn; payload and result rows are read after it
+ * and never change, but may be gone by then: then the columns tell anew.
  * @returns null if there is no such task of that tenant
  */
 export async function readTask(
@@ -67,20 +70,30 @@ export async function readTask(
   runKey: string,
   place: number,
 ): Promise<TaskRead | null> {
-  const run = findRun(shard, runKey);
-  if (!run || place >= run.count || run.queue.tenant.name !== tenant) return null;
-  const state = stateNames[run.get(col.STATE, place)];
-  if (!state) return null;
-  const head = headOf(run, place, state);
-  const reference = run.get(col.RESULT, place);
-  const records = shard.recordsInMemory(run) ?? (await shard.readRecords(runKey));
-  const outcome = await readOutcome(shard, reference);
-  if (!records || !outcome) return null;
+  for (let i = 0; i < readTries; i++) {
+    const run = findRun(shard, runKey);
+    if (!run || place >= run.count || run.queue.tenant.name !== tenant) return null;
+    const state = stateNames[run.get(col.STATE, place)];
+    if (!state) return null;
+    const head = headOf(run, place, state);
+    const reference = run.get(col.RESULT, place);
+    const records = shard.recordsInMemory(run) ?? (await shard.readRecords(runKey));
+    const outcome = await readOutcome(shard, reference);
+    if (records && outcome) return completeRead(head, records, place, outcome);
+  }
+  return null;
+}
+
+function completeRead(head: Head, records: Buffer, place: number, outcome: Outcome): TaskRead {
   const cursor = new RecordCursor(records);
   for (let i = 0; i <= place; i++) cursor.next();
   const extras = cursor.extras();
-  const ended = isEnded(run.get(col.STATE, place));
   const error = outcome.error || (head.state === "canceled" ? "CANCELED" : "");
+  const ended =
+    head.state === "completed" ||
+    head.state === "failed" ||
+    head.state === "dead" ||
+    head.state === "canceled";
   return {
     ...head,
     payload: records.subarray(cursor.payloadFrom, cursor.payloadTo),
@@ -95,6 +108,11 @@ export async function readTask(
         }
       : null,
   };
+}
+
+interface Outcome {
+  readonly result: Buffer | null;
+  readonly error: string;
 }
 
 type Head = Omit<TaskRead, "payload" | "error" | "extras" | "result">;
@@ -127,10 +145,7 @@ function findRun(shard: Shard, runKey: string): Run | null {
   return row ? decodeRun(runKey, row, (id) => state.queues.get(id)) : null;
 }
 
-async function readOutcome(
-  shard: Shard,
-  reference: number,
-): Promise<{ result: Buffer | null; error: string } | null> {
+async function readOutcome(shard: Shard, reference: number): Promise<Outcome | null> {
   if (reference === 0) return { result: null, error: "" };
   if (reference === leaseExpiredResult) return { result: null, error: "LEASE_EXPIRED" };
   const key = resultKey(Math.floor(reference / 256));
@@ -140,12 +155,4 @@ async function readOutcome(
   const buffer = Buffer.from(row.buffer, row.byteOffset, row.length);
   const { result, error } = readResultRow(buffer, reference % 256);
   return { result, error: error?.toString() ?? "" };
-}
-
-/** Whether the task has ended, as far as memory and store tell at once; false if it is unknown. */
-export function hasEnded(shard: Shard, runKey: string, place: number): boolean {
-  const run = findRun(shard, runKey);
-  return !run || place >= run.count || run.get(col.STATE, place) === taskState.removed
-    ? true
-    : isEnded(run.get(col.STATE, place));
 }

@@ -68,7 +68,14 @@ export interface ShardOptions {
 export interface ShardListener {
   /** Queues that got ready tasks, each once per turn. */
   ready(shard: Shard, queues: Iterable<Queue>): void;
-  leaseCanceled(runKey: string, place: number, queue: Queue, token: number, workerId: string): void;
+  leaseCanceled(
+    shard: Shard,
+    runKey: string,
+    place: number,
+    queue: Queue,
+    leaseToken: number,
+    workerId: string,
+  ): void;
   /** Tasks of these runs ended. */
   ended(runKeys: ReadonlySet<string>): void;
   /** This replica leads and serves, or no longer. */
@@ -222,7 +229,7 @@ export class Shard {
       readyAdded: (queue) => this.readyQueues.add(queue),
       ended: (run) => this.endedRuns.add(run.key),
       leaseCanceled: (run, place, token, workerId) =>
-        this.listener?.leaseCanceled(run.key, place, run.queue, token, workerId),
+        this.listener?.leaseCanceled(this, run.key, place, run.queue, token, workerId),
     };
   }
 
@@ -599,6 +606,11 @@ export class Shard {
   }
 
   // End
+
+  /** A read of its store failed: nothing it says can be trusted any more. */
+  fail(error: unknown): void {
+    this.fatal(error);
+  }
 
   private fatal(error: unknown): void {
     if (this.closed) return;
