@@ -61,6 +61,8 @@ export const limits = {
   /** Bytes waiting in the proposer of a shard before it refuses with `overloaded`. */
   proposerBytes: 16 * MiB,
   proposerCommands: 65_536,
+  /** A draft or a settle command takes no further task beyond this, so that entries stay small. */
+  draftBytes: 1 * MiB,
   /** Bytes of entries proposed and not yet committed. */
   uncommittedBytes: 64 * MiB,
   /** A checkpoint is due at any of these three (DESIGN section 2). */
@@ -86,6 +88,8 @@ export const limits = {
   tableBytes: 2 * MiB,
   /** Bytes in the batch that forms while one is being synced: every caller has its own bound. */
   groupCommitBytes: 128 * MiB,
+  /** Bytes of a table file read whole to be checked: a flushed batch over a write buffer, doubled. */
+  tableCheckBytes: 384 * MiB,
   /** Callers that wait for the batch that forms. */
   groupCommitCallers: 65_536,
   /** Rows that one turn of a range read takes from the store: bounds the work of one turn. */
@@ -143,6 +147,31 @@ export const limits = {
   /** Label sets of one metric: labels never come from requests, so a few dozen is plenty. */
   metricSeries: 1024,
   grpcStreamsPerConnection: 1000,
+  /** Connections and streams of one node: some 20 KiB of memory each. */
+  grpcConnections: 10_000,
+  grpcStreams: 20_000,
+  /** MiB that one connection's session may hold; grpc-js sets no bound by itself (FAULTS F9). */
+  grpcSessionMiB: 64,
+  /**
+   * Bytes that wait to be written to one stream: beyond the first nothing more is read or claimed,
+   * beyond the second its waiting claims are taken back.
+   */
+  grpcOutboundBytes: 1 * MiB,
+  grpcOutboundBytesMax: 8 * MiB,
+  /** Bytes and frames of one stream that wait for their acks before reading pauses. */
+  grpcInboundBytes: 4 * MiB,
+  grpcInboundFrames: 1024,
+  /** Readys of one stream that wait for tasks. */
+  grpcReadys: 4096,
+  /** Ms between the checks of all streams for silence, missing Hellos and tokens taken back. */
+  grpcSweepMs: 500,
+  /** Seconds after which a stream's token is looked at again: a revoked one is out within 30. */
+  grpcTokenSeconds: 15,
+  /** Ms between pings on a quiet connection, and until a missing answer closes it. */
+  grpcKeepaliveMs: 30_000,
+  grpcKeepaliveTimeoutMs: 10_000,
+  /** Ms a connection without streams is kept. */
+  grpcIdleMs: 600_000,
   /** Seconds a peer may leave written bytes unread before its stream is closed. */
   grpcUnreadSeconds: 30,
   helloSeconds: 5,
