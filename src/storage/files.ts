@@ -39,6 +39,8 @@ export interface Files {
   makeDirectorySync(path: string): void;
   /** Removes a directory with all that is in it, or a file. Nothing happens if it is not there. */
   removeSync(path: string): void;
+  /** Bytes of a file. */
+  sizeSync(path: string): number;
   /** Up to `size` bytes of a file from `at`. */
   readSync(path: string, at: number, size: number): Buffer;
   /** Writes a whole file and syncs it; its name is durable only after syncDirectorySync. */

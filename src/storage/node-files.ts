@@ -12,6 +12,7 @@ import {
   renameSync,
   rmSync,
   statfsSync,
+  statSync,
   write as writeFd,
   writeSync as writeFdSync,
 } from "node:fs";
@@ -29,6 +30,7 @@ export function createNodeFiles(): Files {
     listSync: (path) => attempt(path, () => readdirSync(path).sort()),
     makeDirectorySync: (path) => attempt(path, () => makeDirectory(path)),
     removeSync: (path) => attempt(path, () => rmSync(path, { recursive: true, force: true })),
+    sizeSync: (path) => attempt(path, () => statSync(path).size),
     readSync: (path, at, size) =>
       attempt(path, () => withFile(path, "r", (fd) => readFully(fd, at, size))),
     writeSync: (path, bytes) => attempt(path, () => writeWhole(path, bytes)),

@@ -31,6 +31,7 @@ export function runFilesSuite(name: string, createHarness: () => FilesHarness): 
       assert.equal(files.readSync(`${root}/a`, 0, 100).toString(), "hello world");
       assert.equal(files.readSync(`${root}/a`, 6, 3).toString(), "wor");
       assert.equal(files.readSync(`${root}/a`, 11, 3).length, 0);
+      assert.equal(files.sizeSync(`${root}/a`), 11);
       files.writeSync(`${root}/a`, Buffer.from("short"));
       assert.equal(files.readSync(`${root}/a`, 0, 100).toString(), "short");
     });
@@ -41,6 +42,7 @@ export function runFilesSuite(name: string, createHarness: () => FilesHarness): 
       assert.equal(files.existsSync(path), false);
       assert.throws(() => files.readSync(path, 0, 1), code("missing"));
       assert.throws(() => files.openSync(path), code("missing"));
+      assert.throws(() => files.sizeSync(path), code("missing"));
       assert.throws(() => files.listSync(path), code("missing"));
       assert.throws(() => files.renameSync(path, `${root}/b`), code("missing"));
       assert.throws(() => files.syncDirectorySync(path), code("missing"));

@@ -38,6 +38,10 @@ class MemoryFiles implements Files {
     }
   }
 
+  sizeSync(path: string): number {
+    return this.#disk.file(path).data.length;
+  }
+
   readSync(path: string, at: number, size: number): Buffer {
     return Buffer.from(this.#disk.file(path).data.subarray(at, at + size));
   }
