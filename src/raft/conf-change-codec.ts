@@ -8,10 +8,10 @@
  * Empty bytes are the v2 change that leaves a joint configuration: a leader can always afford it.
  */
 
-import { toStoreId } from "../base/brand.ts";
+import { type StoreId, toStoreId } from "../base/brand.ts";
 import { ByteReader, ByteWriter, DecodeError } from "../base/bytes.ts";
 import { limits } from "../base/limits.ts";
-import type { ConfChange, EntryType, MemberChange, MemberChangeType } from "./types.ts";
+import type { ConfChange, EntryType, MemberChange, MemberChangeType, Membership } from "./types.ts";
 
 const version = 1;
 const changeTypes: readonly MemberChangeType[] = ["addVoter", "addLearner", "remove", "update"];
@@ -65,4 +65,45 @@ export function decodeConfChange(data: Buffer): ConfChange {
   const transition = transitions[form - 1];
   if (transition === undefined) throw new DecodeError(`membership change of form ${form}`);
   return { kind: "v2", transition, changes, context };
+}
+
+/** A membership, for snapshots and for the driver's own records. */
+export function writeMembership(writer: ByteWriter, membership: Membership): void {
+  const { voters, votersOutgoing, learners, learnersNext, autoLeave } = membership;
+  for (const ids of [voters, votersOutgoing, learners, learnersNext]) {
+    writer.varint(ids.length);
+    for (const id of ids) writer.varint(id);
+  }
+  writer.u8(autoLeave ? 1 : 0);
+}
+
+/** @throws DecodeError also if it is not a sound membership (types.ts) */
+export function readMembership(reader: ByteReader): Membership {
+  const voters = readIds(reader);
+  const votersOutgoing = readIds(reader);
+  const learners = readIds(reader);
+  const learnersNext = readIds(reader);
+  const flag = reader.u8();
+  if (flag > 1) throw new DecodeError(`flag ${flag}`);
+  const membership = { voters, votersOutgoing, learners, learnersNext, autoLeave: flag === 1 };
+  const isSound =
+    learners.every((id) => !voters.includes(id) && !votersOutgoing.includes(id)) &&
+    learnersNext.every((id) => votersOutgoing.includes(id) && !voters.includes(id)) &&
+    (votersOutgoing.length > 0 || !membership.autoLeave);
+  if (!isSound) throw new DecodeError("a member in two places");
+  return membership;
+}
+
+function readIds(reader: ByteReader): StoreId[] {
+  const count = reader.varint();
+  if (count > limits.memberChanges) throw new DecodeError(`${count} members`);
+  const ids: StoreId[] = [];
+  let last = 0;
+  for (let i = 0; i < count; i++) {
+    const id = reader.varint();
+    if (id <= last) throw new DecodeError(`member ${id} after ${last}`);
+    ids.push(toStoreId(id));
+    last = id;
+  }
+  return ids;
 }

@@ -35,6 +35,9 @@ interface Replica {
   readonly applyWork: StorageApplyMessage[];
 }
 
+/** @param first - the first and second number that stand alone, 0 without */
+type Handler = (block: Block, first: number, second: number) => void;
+
 const stepErrors = {
   ok: "",
   peerNotFound: "raft: cannot step as peer not found",
@@ -49,6 +52,49 @@ export class Environment {
   private indent = "";
   private isQuiet = false;
 
+  private readonly commands: Record<string, Handler> = {
+    "log-level": (block) => {
+      this.isQuiet = block.args[0]?.key === "none";
+    },
+    "add-nodes": (block, count) => this.addNodes(block, count),
+    campaign: (_, id) => this.node(id).campaign(),
+    propose: (block, id) =>
+      this.printOutcome(this.node(id).propose(Buffer.from(block.args[1]?.key ?? ""))),
+    "propose-conf-change": (block, id) => this.proposeConfChange(block, id),
+    "tick-heartbeat": (_, id) => this.tick(id, this.at(id).config.heartbeatTicks),
+    "tick-election": (_, id) => this.tick(id, this.at(id).config.electionTicks),
+    "deliver-msgs": (block) => this.deliverCommand(block),
+    stabilize: (block) => this.stabilizeCommand(block),
+    "process-ready": (block) =>
+      this.forEachNode(block, "handling Ready", (id) => this.processReady(id)),
+    "process-append-thread": (block) =>
+      this.forEachNode(block, "processing append thread", (id) => this.processAppend(id)),
+    "process-apply-thread": (block) =>
+      this.forEachNode(block, "processing apply thread", (id) => this.processApply(id)),
+    "raft-log": (_, id) => this.raftLog(id),
+    "raft-state": () => this.raftState(),
+    status: (_, id) => this.printAll(this.node(id).status().progress.map(describeProgress)),
+    compact: (_, id, index) => {
+      this.at(id).log.compact(index as LogIndex);
+      this.raftLog(id);
+    },
+    "transfer-leadership": (block) => {
+      const [from, to] = [namedNumber(block, "from"), namedNumber(block, "to")];
+      this.node(from).transferLeadership(toStoreId(to));
+    },
+    "forget-leader": (_, id) => this.node(id).forgetLeader(),
+    "report-unreachable": (_, id, other) => this.node(id).reportUnreachable(toStoreId(other)),
+    "report-snapshot": (block, id, other) =>
+      this.node(id).reportSnapshot(toStoreId(other), block.args[2]?.key !== "failed"),
+    "read-index": (_, id, requestId) => {
+      if (!this.node(id).readIndex(requestId)) this.print("read refused");
+    },
+    "send-snapshot": (_, from, to) => this.sendSnapshot(from, to),
+    "set-randomized-election-timeout": (block, id) =>
+      this.node(id).setElectionTimeout(namedNumber(block, "timeout")),
+    restart: (_, id) => this.restart(id),
+  };
+
   /** @returns the output, `ok` if there is none */
   run(block: Block): string[] {
     this.lines = [];
@@ -57,69 +103,12 @@ export class Environment {
   }
 
   private dispatch(block: Block): void {
+    const handler = this.commands[block.command];
+    if (handler === undefined) throw new Error(`line ${block.line}: unknown ${block.command}`);
     const [first = 0, second = 0] = block.args
       .filter((arg) => arg.values.length === 0)
       .map((arg) => Number(arg.key));
-    switch (block.command) {
-      case "log-level":
-        this.isQuiet = block.args[0]?.key === "none";
-        return;
-      case "add-nodes":
-        return this.addNodes(block, first);
-      case "campaign":
-        return this.node(first).campaign();
-      case "propose":
-        return this.printOutcome(this.node(first).propose(Buffer.from(block.args[1]?.key ?? "")));
-      case "propose-conf-change":
-        return this.proposeConfChange(block, first);
-      case "tick-heartbeat":
-        return this.tick(first, this.at(first).config.heartbeatTicks);
-      case "tick-election":
-        return this.tick(first, this.at(first).config.electionTicks);
-      case "deliver-msgs":
-        return this.deliverCommand(block);
-      case "stabilize":
-        return this.stabilizeCommand(block);
-      case "process-ready":
-        return this.forEachNode(block, "handling Ready", (id) => this.processReady(id));
-      case "process-append-thread":
-        return this.forEachNode(block, "processing append thread", (id) => this.processAppend(id));
-      case "process-apply-thread":
-        return this.forEachNode(block, "processing apply thread", (id) => this.processApply(id));
-      case "raft-log":
-        return this.raftLog(first);
-      case "raft-state":
-        return this.raftState();
-      case "status":
-        for (const each of this.node(first).status().progress) this.print(describeProgress(each));
-        return;
-      case "compact":
-        this.at(first).log.compact(second as LogIndex);
-        return this.raftLog(first);
-      case "transfer-leadership": {
-        const from = toNumber(argValues(block, "from")?.[0] ?? "");
-        return this.node(from).transferLeadership(
-          toStoreId(toNumber(argValues(block, "to")?.[0] ?? "")),
-        );
-      }
-      case "forget-leader":
-        return this.node(first).forgetLeader();
-      case "report-unreachable":
-        return this.node(first).reportUnreachable(toStoreId(second));
-      case "report-snapshot":
-        return this.node(first).reportSnapshot(toStoreId(second), block.args[2]?.key !== "failed");
-      case "read-index":
-        if (!this.node(first).readIndex(second)) this.print("read refused");
-        return;
-      case "send-snapshot":
-        return this.sendSnapshot(first, second);
-      case "set-randomized-election-timeout":
-        return this.node(first).setElectionTimeout(
-          toNumber(argValues(block, "timeout")?.[0] ?? ""),
-        );
-      default:
-        throw new Error(`line ${block.line}: unknown command ${block.command}`);
-    }
+    handler(block, first, second);
   }
 
   private print(line: string): void {
@@ -183,6 +172,17 @@ export class Environment {
       const node = createRaftNode(config);
       this.replicas.push({ node, config, log, appendWork: [], applyWork: [] });
     }
+  }
+
+  /** The process dies, with all its unfinished work, and starts again from what is on disk. */
+  private restart(id: number): void {
+    const { config, log } = this.at(id);
+    const applied = (log.newest?.index ?? 0) as LogIndex;
+    if (log.newest !== null) log.membership = log.newest.membership;
+    const commit = Math.max(log.hardState.commit, applied) as LogIndex;
+    log.hardState = { ...log.hardState, commit };
+    const node = createRaftNode({ ...config, appliedIndex: applied });
+    this.replicas[id - 1] = { node, config, log, appendWork: [], applyWork: [] };
   }
 
   private proposeConfChange(block: Block, id: number): void {
@@ -303,7 +303,10 @@ export class Environment {
   private processAppend(id: number): void {
     const replica = this.at(id);
     const work = replica.appendWork.shift();
-    if (work === undefined) return this.print("no append work to perform");
+    if (work === undefined) {
+      this.print("no append work to perform");
+      return;
+    }
     write(replica.log, work);
     this.finishWork(work);
   }
@@ -311,7 +314,10 @@ export class Environment {
   private processApply(id: number): void {
     const replica = this.at(id);
     const work = replica.applyWork.shift();
-    if (work === undefined) return this.print("no apply work to perform");
+    if (work === undefined) {
+      this.print("no apply work to perform");
+      return;
+    }
     this.apply(replica, work.entries);
     this.finishWork(work);
   }
@@ -334,7 +340,10 @@ export class Environment {
   private raftLog(id: number): void {
     const { log } = this.at(id);
     const [first, last] = [log.firstIndex(), log.lastIndex()];
-    if (last < first) return this.print(`log is empty: first index=${first}, last index=${last}`);
+    if (last < first) {
+      this.print(`log is empty: first index=${first}, last index=${last}`);
+      return;
+    }
     const all = log.entries(first, (last + 1) as LogIndex, Number.POSITIVE_INFINITY);
     this.printAll(all.map(describeEntry));
   }
@@ -361,6 +370,10 @@ export class Environment {
     this.messages.push(message);
     this.printAll(describeMessage(message).split("\n"));
   }
+}
+
+function namedNumber(block: Block, key: string): number {
+  return toNumber(argValues(block, key)?.[0] ?? "");
 }
 
 function nodeConfig(block: Block, id: StoreId, log: MemoryLog, applied: LogIndex): RaftConfig {
