@@ -2,6 +2,7 @@
  * What producers and operators do to single tasks and whole queues: cancel, redrive, purge, pause.
  * Steps are bounded; the shard repeats them until the work is done.
  */
+import { present } from "../base/assert.ts";
 import { errorCodes } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { runKeyLength, taskIdBytes, taskIdVersion } from "../base/task-id.ts";
@@ -115,22 +116,33 @@ export function redriveNeeds(state: State, command: RedriveCommand): Need[] | nu
   const queue = state.findQueue(command.tenant, command.queue);
   if (!queue) return null;
   if (command.ids.length > 0) return namedNeeds(state, command.ids);
-  const range = deadRange(queue, command.limit);
-  if (!state.loadedRanges.has(range.gte)) return [{ kind: "range", ...range }];
+  const { gte, lt } = deadRange(queue);
+  if (!state.loadedRanges.has(gte)) {
+    const limit = command.limit + removedIn(state, gte, lt);
+    return [{ kind: "range", gte, lt, limit }];
+  }
   let needs: Need[] | null = null;
   for (const key of deadRuns(state, queue, command.limit)) needs = runNeeds(state, key, needs);
   return needs;
 }
 
-function deadRange(queue: Queue, limit: number): { gte: string; lt: string; limit: number } {
+function deadRange(queue: Queue): { gte: string; lt: string } {
   const gte = prefixes.dead + u32Text(queue.id);
-  // Rows that the overlay has removed may be among the first: ask for as many more.
-  return { gte, lt: endOfPrefix(gte), limit: limit + limits.checkpointOps };
+  return { gte, lt: endOfPrefix(gte) };
+}
+
+/** Rows of a range that the store may hold although they are removed: to be read on top. */
+function removedIn(state: State, gte: string, lt: string): number {
+  let removed = 0;
+  state.overlay.forRange(gte, lt, (_, value) => {
+    if (value === null) removed++;
+  });
+  return removed;
 }
 
 /** Keys of the first runs of the queue that hold dead tasks, by run key. */
 function deadRuns(state: State, queue: Queue, limit: number): string[] {
-  const { gte, lt } = deadRange(queue, limit);
+  const { gte, lt } = deadRange(queue);
   const keys = new Set(state.loadedRanges.get(gte));
   state.overlay.forRange(gte, lt, (key, value) => {
     if (value === null) keys.delete(key);
@@ -153,7 +165,7 @@ export function redrive(state: State, command: RedriveCommand): CommandResult {
     }
   } else if (queue) {
     for (const key of deadRuns(state, queue, command.limit)) {
-      const run = state.run(key) as Run;
+      const run = present(state.run(key), "the run of a dead row");
       const places: number[] = [];
       for (let i = 0; i < run.count && count + places.length < command.limit; i++) {
         if (run.get(col.STATE, i) === taskState.dead) places.push(i);

@@ -5,6 +5,7 @@
  * The plan is made first, from what is in memory, and changes nothing; if something is missing it
  * says what. Only a whole plan is carried out.
  */
+import { assert } from "../base/assert.ts";
 import type { ClaimCommand, ClaimedTasks, ClaimResult } from "./command.ts";
 import type { Need } from "./needs.ts";
 import type { ReadyList, Segment } from "./ready-list.ts";
@@ -157,6 +158,8 @@ class Walker {
       const segment = this.list.at(i);
       if (!segment) break;
       if (!segment.gone && !this.state.run(segment.runKey)) {
+        const absent = this.state.isKnownAbsent(segment.runKey);
+        assert(!absent, "a ready row leads to a run", this.queue.name, segment.seq);
         plan.needs.push({ kind: "run", key: segment.runKey });
       }
     }

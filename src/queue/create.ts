@@ -96,8 +96,7 @@ function enqueue(state: State, run: Run, runAt: Float64Array | null): void {
 function repeated(run: Run, command: CreateCommand): CreateResult {
   const same =
     command.requestHash !== null &&
-    run.requestHash !== null &&
-    run.requestHash.equals(command.requestHash) &&
+    run.requestHash?.equals(command.requestHash) === true &&
     run.queue.tenant.name === command.tenant &&
     run.count === command.count &&
     run.live === run.count;

@@ -3,6 +3,7 @@
  * reason LEASE_EXPIRED, delayed tasks become ready; then records whose retention is over go.
  * A step ends before the run that would take it over its limit; the leader logs the next one.
  */
+import { assert } from "../base/assert.ts";
 import { backoffMs } from "./backoff.ts";
 import type { CommandResult, ExpireCommand } from "./command.ts";
 import type { DueIndex, DueNode } from "./due-index.ts";
@@ -55,6 +56,7 @@ function collect(
     if (node.due > now) return;
     const run = state.run(node.runKey);
     if (!run) {
+      assert(!state.isKnownAbsent(node.runKey), "a due row leads to a run", node.due);
       plan.needs.push({ kind: "run", key: node.runKey });
       unknown++;
       continue;

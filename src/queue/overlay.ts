@@ -74,11 +74,11 @@ export class Overlay {
   forRange(gte: string, lt: string, visit: (key: string, value: Uint8Array | null) => void): void {
     if (this.frozen) {
       for (const [key, change] of this.frozen) {
-        if (key >= gte && key < lt && !this.active.has(key)) visit(key, valueOf(change));
+        if (key >= gte && key < lt && !this.active.has(key)) visit(key, rowOf(change));
       }
     }
     for (const [key, change] of this.active) {
-      if (key >= gte && key < lt) visit(key, valueOf(change));
+      if (key >= gte && key < lt) visit(key, rowOf(change));
     }
   }
 
@@ -122,16 +122,16 @@ export class Overlay {
   *frozenPuts(prefix: string): Iterable<[string, Uint8Array]> {
     if (!this.frozen) return;
     for (const [key, change] of this.frozen) {
-      const value = valueOf(change);
+      const value = rowOf(change);
       if (value !== null && key.startsWith(prefix)) yield [key, value];
     }
   }
 }
 
-function valueOf(change: Change): Uint8Array | null {
+function rowOf(change: Change): Uint8Array | null {
   return change instanceof Over ? change.value : change;
 }
 
 function* changesOf(changes: Map<string, Change>): Iterable<[string, Uint8Array | null]> {
-  for (const [key, change] of changes) yield [key, valueOf(change)];
+  for (const [key, change] of changes) yield [key, rowOf(change)];
 }

@@ -103,8 +103,9 @@ export class Run {
     return index === 0 ? "" : (this.workers[index - 1] as string);
   }
 
-  /** The WORKER value for a worker id; adds the id to the table when it is new. */
+  /** The WORKER value for a worker id, 0 for ""; adds the id to the table when it is new. */
   internWorker(workerId: string): number {
+    if (workerId === "") return 0;
     const at = this.workers.indexOf(workerId);
     if (at >= 0) return at + 1;
     if (this.workers.length >= 2 * this.count) this.compactWorkers();

@@ -201,15 +201,19 @@ export class SettleGroupReader {
     const size = this.varint();
     if (size === 0) return;
     this.resultFrom = this.at;
-    this.resultTo = this.at + size - 1;
-    this.at = this.resultTo;
+    this.resultTo = this.moveBy(size - 1);
   }
 
   private readError(): void {
     const size = this.varint();
     this.errorFrom = this.at;
-    this.errorTo = this.at + size;
-    this.at = this.errorTo;
+    this.errorTo = this.moveBy(size);
+  }
+
+  private moveBy(size: number): number {
+    this.at += size;
+    if (this.at > this.end) throw new DecodeError("settle group ends early");
+    return this.at;
   }
 
   private u8(): number {

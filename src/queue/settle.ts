@@ -3,7 +3,7 @@
  * lease token, or by the worker's id if it carries none; until an expiry is logged, the holder may
  * still settle. Items are grouped by run, so that index rows change once per group.
  */
-import { unreachable } from "../base/assert.ts";
+import { assert, unreachable } from "../base/assert.ts";
 import { errorCodes } from "../base/errors.ts";
 import { abandonBackoffMs, backoffMs } from "./backoff.ts";
 import { type SettleCommand, type SettleResult, settleOps } from "./command.ts";
@@ -77,6 +77,7 @@ export function settle(state: State, command: SettleCommand): SettleResult {
     }
     item += reader.count;
   }
+  assert(item === command.count, "items in the groups", item, command.count);
   return result;
 }
 

@@ -374,9 +374,7 @@ export class Model {
       (group) => this.wake(group),
     );
     const ended = this.dueGroups((task) => task.state > leased);
-    const remove = more
-      ? () => undefined
-      : take(ended, (group) => group.forEach((t) => this.remove(t)));
+    const remove = more ? () => undefined : take(ended, (group) => this.removeAll(group));
     wake();
     remove();
     return { kind: "expired", count, more };
@@ -394,6 +392,10 @@ export class Model {
       if (task.attempts >= task.max) this.end(task, dead);
       else this.comeBack(task, this.backoff(task), order);
     }
+  }
+
+  private removeAll(group: ModelTask[]): void {
+    for (const task of group) this.remove(task);
   }
 
   private remove(task: ModelTask): void {
