@@ -72,11 +72,16 @@ describe("write errors", () => {
       firstFile(`/usr/lib/fiu/${name}`, `/usr/lib/x86_64-linux-gnu/fiu/${name}`),
     );
     if (preload.includes(undefined)) return t.skip("libfiu (fiu-utils, libfiu0) is not installed");
-    const path = join(makeDirectory(cleanup), "db");
+    const directory = makeDirectory(cleanup);
+    const path = join(directory, "db");
+    const control = join(directory, "fiu");
     const child = startWriter(path, 100_000, {
       LD_PRELOAD: preload.join(" "),
-      FIU_ENABLE: "enable_random name=posix/io/sync/fdatasync,probability=0.02,failinfo=5",
+      FIU_CTRL_FIFO: control,
     });
+    await lineOf(child, /^acked 100$/);
+    const fault = "enable name=posix/io/sync/fdatasync,failinfo=5";
+    assert.ok(run("fiu-ctrl", "-f", control, "-c", fault, String(child.process.pid)));
     assert.deepEqual(await child.ended, { code: 74, signal: null });
     await checkAfter(path, ackedOf(child));
   });
