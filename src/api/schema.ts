@@ -1,0 +1,137 @@
+/**
+ * What requests look like: one schema per body, in two dialects. `v1` is strict: unknown fields
+ * and values out of range are refused. `codeq`, for codeQ's clients, ignores the former and clamps
+ * the latter (in the handlers), so its schemas ask for types only.
+ */
+import Type from "typebox";
+import { limits } from "../base/limits.ts";
+import type { RawJson } from "./json-reader.ts";
+
+export type Dialect = "v1" | "codeq";
+
+/** Names of queues; on the wire they travel as `command`. */
+export const queueNamePattern = "^[A-Za-z0-9._:-]{1,128}$";
+/** Digits without a leading zero: opaque to clients, but it grows. */
+const leaseTokenPattern = "^[1-9][0-9]{0,19}$";
+const printable = "^[\\x20-\\x7e]+$";
+const noControls = "^[^\\x00-\\x1f\\x7f]+$";
+
+/** A value that is walked over and kept as it was sent. */
+const raw = Type.Unsafe<RawJson>({ description: "Any JSON value, kept as it was sent" });
+
+const delaySecondsRange = { minimum: 0, maximum: limits.delaySecondsMax };
+
+function createFields(dialect: Dialect) {
+  return {
+    command: Type.String({ pattern: queueNamePattern }),
+    payload: raw,
+    priority: Type.Optional(integer(dialect, 0, limits.priorityMax)),
+    maxAttempts: Type.Optional(integer(dialect, 1, limits.maxAttemptsMax)),
+    delaySeconds: Type.Optional(Type.Number(inRange(dialect, delaySecondsRange))),
+    runAt: Type.Optional(Type.String({ maxLength: 40, description: "RFC 3339" })),
+    idempotencyKey: Type.Optional(
+      Type.String({ minLength: 1, maxLength: limits.idempotencyKeyBytes }),
+    ),
+    webhook: Type.Optional(
+      Type.String({ pattern: "^https?://[\\x21-\\x7e]+$", maxLength: limits.webhookChars }),
+    ),
+    traceParent: Type.Optional(
+      Type.String({ pattern: printable, maxLength: limits.traceParentChars }),
+    ),
+    traceState: Type.Optional(
+      Type.String({ pattern: printable, maxLength: limits.traceStateChars }),
+    ),
+  };
+}
+
+function claimFields(dialect: Dialect) {
+  return {
+    commands: Type.Optional(
+      Type.Array(Type.String({ pattern: queueNamePattern }), { maxItems: limits.claimQueues }),
+    ),
+    leaseSeconds: Type.Optional(integer(dialect, limits.leaseSecondsMin, limits.leaseSecondsMax)),
+    waitSeconds: Type.Optional(integer(dialect, 0, limits.claimWaitSecondsMax)),
+    workerId: Type.Optional(workerId()),
+  };
+}
+
+/** The fields by which a claim's holder shows that it is the one. */
+function holderFields() {
+  return {
+    leaseToken: Type.Optional(Type.String({ pattern: leaseTokenPattern })),
+    workerId: Type.Optional(workerId()),
+  };
+}
+
+function resultFields() {
+  return {
+    status: Type.Unsafe<"COMPLETED" | "FAILED">({ type: "string", enum: ["COMPLETED", "FAILED"] }),
+    result: Type.Optional(raw),
+    error: Type.Optional(Type.String({ minLength: 1 })),
+    ...holderFields(),
+  };
+}
+
+/** All body schemas of one dialect, by route. Made once per server and dialect. */
+export function createBodySchemas(dialect: Dialect) {
+  const closed = dialect === "v1" ? { additionalProperties: false } : {};
+  const items = { minItems: 1, maxItems: limits.batchItems };
+  return {
+    create: Type.Object(createFields(dialect), closed),
+    /** The items are checked one by one with `create`: a bad one does not spoil the others. */
+    createBatch: Type.Object({ tasks: Type.Array(Type.Unknown(), items) }, closed),
+    claim: Type.Object(claimFields(dialect), closed),
+    claimBatch: Type.Object(
+      { ...claimFields(dialect), count: Type.Optional(integer(dialect, 1, limits.claimTasks)) },
+      closed,
+    ),
+    heartbeat: Type.Object(
+      {
+        extendSeconds: Type.Optional(integer(dialect, 1, limits.leaseSecondsMax)),
+        ...holderFields(),
+      },
+      closed,
+    ),
+    abandon: Type.Object(holderFields(), closed),
+    nack: Type.Object(
+      {
+        delaySeconds: Type.Optional(Type.Number(inRange(dialect, delaySecondsRange))),
+        reason: Type.Optional(Type.String({ maxLength: limits.reasonBytes })),
+        ...holderFields(),
+      },
+      closed,
+    ),
+    result: Type.Object(resultFields(), closed),
+    resultItem: Type.Object({ taskId: Type.String(), ...resultFields() }, closed),
+    /** The items are checked one by one with `resultItem`. */
+    resultBatch: Type.Object(
+      { results: Type.Array(Type.Unknown(), items), workerId: Type.Optional(workerId()) },
+      closed,
+    ),
+    empty: Type.Object({}, closed),
+  };
+}
+
+export type BodySchemas = ReturnType<typeof createBodySchemas>;
+export type CreateBody = Type.Static<BodySchemas["create"]>;
+export type ClaimBody = Type.Static<BodySchemas["claim"]>;
+export type ClaimBatchBody = Type.Static<BodySchemas["claimBatch"]>;
+export type HeartbeatBody = Type.Static<BodySchemas["heartbeat"]>;
+export type AbandonBody = Type.Static<BodySchemas["abandon"]>;
+export type NackBody = Type.Static<BodySchemas["nack"]>;
+export type ResultBody = Type.Static<BodySchemas["result"]>;
+export type ResultItem = Type.Static<BodySchemas["resultItem"]>;
+export type CreateBatchBody = Type.Static<BodySchemas["createBatch"]>;
+export type ResultBatchBody = Type.Static<BodySchemas["resultBatch"]>;
+
+function workerId() {
+  return Type.String({ minLength: 1, maxLength: limits.workerIdChars, pattern: noControls });
+}
+
+function integer(dialect: Dialect, minimum: number, maximum: number) {
+  return Type.Integer(inRange(dialect, { minimum, maximum }));
+}
+
+function inRange(dialect: Dialect, range: { readonly minimum: number; readonly maximum: number }) {
+  return dialect === "v1" ? range : {};
+}

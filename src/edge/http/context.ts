@@ -1,0 +1,119 @@
+/**
+ * What the parts of the HTTP edge share: the objects they were given, and the state of the server.
+ */
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { JsonReader } from "../../api/json-reader.ts";
+import type { Dialect } from "../../api/schema.ts";
+import { toHttpError } from "../../api/wire-errors.ts";
+import type { Authenticator, Identity } from "../../auth/authenticator.ts";
+import type { Clock, Logger, Metrics, Random, Timers } from "../../base/effects.ts";
+import type { QueueError } from "../../base/errors.ts";
+import type { Router } from "../../router/router.ts";
+
+export interface HttpDeps {
+  readonly router: Router;
+  readonly authenticator: Authenticator;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Prometheus' text, for one scrape. */
+  readonly renderMetrics: () => Promise<string>;
+}
+
+export interface HttpOptions {
+  readonly host: string;
+  /** 0 = any free port. */
+  readonly port: number;
+  readonly nodeId: string;
+  /** Bytes of one payload, up to limits.payloadBytesMax. */
+  readonly payloadBytes: number;
+  /** Bytes of the body of a batch route. */
+  readonly bodyBytes: number;
+  /** For creates and claims that do not say. */
+  readonly maxAttemptsDefault: number;
+  readonly leaseSecondsDefault: number;
+}
+
+export interface HttpContext {
+  readonly deps: HttpDeps;
+  readonly options: HttpOptions;
+  readonly reader: JsonReader;
+  readonly startedMs: number;
+  /** Reads that wait for a result; ended when the node drains. */
+  readonly waits: Set<AbortController>;
+  /** True from `drain` on: new requests are refused. */
+  isDraining: boolean;
+}
+
+export function createHttpContext(deps: HttpDeps, options: HttpOptions): HttpContext {
+  const seed = Buffer.alloc(4);
+  deps.random.fill(seed);
+  return {
+    deps,
+    options,
+    reader: new JsonReader(seed.readInt32BE(0)),
+    startedMs: deps.clock.monotonicMs(),
+    waits: new Set(),
+    isDraining: false,
+  };
+}
+
+/** A request of a route that asks for a token, as its handler sees it. */
+export interface Call {
+  readonly identity: Identity;
+  readonly dialect: Dialect;
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Who asks; set before the body is read on every route that wants a token. */
+    identity: Identity | null;
+    startedMs: number;
+    /** How long the request asked to wait: that long it is not slow. */
+    waitMs: number;
+  }
+}
+
+const jsonType = "application/json; charset=utf-8";
+
+/** Answers with a JSON text. */
+export function sendJson(reply: FastifyReply, status: number, text: string): void {
+  reply.code(status).header("content-type", jsonType).send(text);
+}
+
+/** Answers with an error's status, headers and body; logs refusals at debug, without bodies. */
+export function sendError(context: HttpContext, call: ErrorCall, error: QueueError): void {
+  const { request, reply, allow } = call;
+  const answer = toHttpError(error, {
+    requestId: request.id,
+    url: request.url,
+    ...(allow === undefined ? {} : { allow }),
+  });
+  const { logger } = context.deps;
+  const fields = { requestId: request.id, method: request.method, code: error.code };
+  if (error.code === "internal") {
+    const { cause } = error;
+    const text = cause instanceof Error ? (cause.stack ?? cause.message) : error.message;
+    logger.error("request failed", { ...fields, error: text });
+  } else {
+    logger.debug("request refused", fields);
+  }
+  if (context.isDraining) reply.header("connection", "close");
+  reply.headers(answer.headers);
+  sendJson(reply, answer.status, answer.body);
+}
+
+export interface ErrorCall {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+  readonly allow?: string;
+}
+
+/** Whether nobody is there any more to read an answer. */
+export function isGone(reply: FastifyReply): boolean {
+  return reply.raw.destroyed || reply.raw.socket?.destroyed !== false;
+}

@@ -1,0 +1,93 @@
+/**
+ * The end of every request that failed: what was thrown becomes an answer with a code of the
+ * table. Also those that never became requests: bytes that are no HTTP, and slow senders.
+ */
+import { STATUS_CODES } from "node:http";
+import type { Duplex } from "node:stream";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { toHttpError, toQueueError } from "../../api/wire-errors.ts";
+import { InvariantError } from "../../base/assert.ts";
+import { type ErrorCode, QueueError } from "../../base/errors.ts";
+import { type HttpContext, sendError } from "./context.ts";
+import { type SchemaComplaint, toValidationError } from "./validation.ts";
+
+/** fastify's own errors: what they are in our table. The rest follows from the status. */
+const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: "payload_too_large",
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: "unsupported_media_type",
+};
+
+export function handleErrors(app: FastifyInstance, context: HttpContext): void {
+  app.setSchemaErrorFormatter((complaints) => {
+    return toValidationError(complaints[0] as SchemaComplaint | undefined, "");
+  });
+  app.setErrorHandler((thrown, request, reply) => {
+    answerThrown(context, thrown, request, reply);
+  });
+}
+
+/** Answers for whatever was thrown on the way of a request. A broken invariant ends the node. */
+export function answerThrown(
+  context: HttpContext,
+  thrown: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  sendError(context, { request, reply }, fromFramework(thrown));
+  if (thrown instanceof InvariantError) {
+    // Thrown again where nobody catches it.
+    context.deps.timers.soon(() => {
+      throw thrown;
+    });
+  }
+}
+
+function fromFramework(thrown: unknown): QueueError {
+  if (thrown instanceof QueueError) return thrown;
+  const { code, statusCode, message } = thrown as {
+    readonly code?: string;
+    readonly statusCode?: number;
+    readonly message?: string;
+  };
+  const known = code === undefined ? undefined : frameworkCodes[code];
+  const text = message ?? "bad request";
+  if (known !== undefined) return new QueueError(known, text, { cause: thrown });
+  if (code?.startsWith("FST_ERR") && statusCode === 400) {
+    return new QueueError("invalid_argument", text, { cause: thrown });
+  }
+  return toQueueError(thrown);
+}
+
+/** Answers on a connection whose bytes are no request, or did not come in time; then closes it. */
+export function answerBrokenConnection(
+  error: NodeJS.ErrnoException,
+  socket: Duplex,
+  requestId: string,
+): void {
+  if (error.code === "ECONNRESET" || socket.destroyed || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  writeRaw(socket, connectionError(error.code), requestId);
+}
+
+/** Writes an error as a whole response by hand and closes the connection. */
+export function writeRaw(socket: Duplex, error: QueueError, requestId: string, allow = ""): void {
+  const { status, headers, body } = toHttpError(error, { requestId, url: "", allow });
+  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n`;
+  for (const [name, value] of Object.entries(headers)) head += `${name}: ${value}\r\n`;
+  head += `content-type: application/json; charset=utf-8\r\nconnection: close\r\n`;
+  head += `content-length: ${Buffer.byteLength(body)}\r\n\r\n`;
+  socket.end(head + body, () => socket.destroy());
+}
+
+function connectionError(code: string | undefined): QueueError {
+  switch (code) {
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return new QueueError("timeout", "the request did not arrive in time");
+    case "HPE_HEADER_OVERFLOW":
+      return new QueueError("headers_too_large", "the headers are too large");
+    default:
+      return new QueueError("invalid_argument", "this is not an HTTP/1.1 request");
+  }
+}

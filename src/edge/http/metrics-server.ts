@@ -1,0 +1,27 @@
+/** The metrics on a port of their own (9091), for scrapers that shall see nothing else. */
+import Fastify from "fastify";
+import type { HttpDeps } from "./context.ts";
+import { metricsType } from "./routes/health.ts";
+import { boundServer, type HttpAddress, listen, serverOptions } from "./server.ts";
+
+export interface MetricsServer {
+  listen(): Promise<HttpAddress>;
+  close(): Promise<void>;
+}
+
+/** @param options - the address; port 0 = any free one */
+export function createMetricsServer(
+  deps: Pick<HttpDeps, "random" | "renderMetrics">,
+  options: HttpAddress,
+): MetricsServer {
+  const app = Fastify(serverOptions(deps.random));
+  boundServer(app);
+  app.get("/metrics", async (_request, reply) => {
+    reply.header("content-type", metricsType);
+    return deps.renderMetrics();
+  });
+  return {
+    listen: () => listen(app, options),
+    close: () => app.close(),
+  };
+}

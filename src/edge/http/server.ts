@@ -1,0 +1,143 @@
+/**
+ * The HTTP edge (SPEC section 3): translation between JSON and the router, nothing else. A request
+ * runs through these steps: guard → token and role → body → schema → one router call → answer.
+ *
+ * States: made → listening → draining (new requests get 503, waiting ones are answered) → closed.
+ */
+import type { Server } from "node:http";
+import Fastify, { type FastifyHttpOptions, type FastifyInstance } from "fastify";
+import type { Random } from "../../base/effects.ts";
+import { QueueError } from "../../base/errors.ts";
+import { limits } from "../../base/limits.ts";
+import { createHttpContext, type HttpContext, type HttpDeps, type HttpOptions } from "./context.ts";
+import { answerBrokenConnection, answerThrown, handleErrors, writeRaw } from "./error-handler.ts";
+import { handleUnknown } from "./not-found.ts";
+import { guardRequests } from "./request-guard.ts";
+import { watchRequests } from "./request-metrics.ts";
+import { addClaimRoutes } from "./routes/claim.ts";
+import { addCreateRoutes } from "./routes/create.ts";
+import { addHealthRoutes } from "./routes/health.ts";
+import { addReadRoutes } from "./routes/read.ts";
+import { addResultBatchRoute } from "./routes/result-batch.ts";
+import { addSettleRoutes } from "./routes/settle.ts";
+import { createRouteSet } from "./routing.ts";
+
+export interface HttpServer {
+  /** @returns the address that was bound. Rejects as listen(2) fails (EADDRINUSE …). */
+  listen(): Promise<HttpAddress>;
+  /** From now on new requests get 503 `draining`, except those for health and metrics. */
+  drain(): void;
+  /** Stops listening; resolves when all requests are answered, or after `graceMs` cuts them. */
+  close(graceMs?: number): Promise<void>;
+}
+
+export interface HttpAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+export function createHttpServer(deps: HttpDeps, options: HttpOptions): HttpServer {
+  const context = createHttpContext(deps, options);
+  const app = createApp(context);
+  return {
+    listen: () => listen(app, options),
+    drain: () => {
+      context.isDraining = true;
+      for (const wait of context.waits) wait.abort();
+      app.server.closeIdleConnections();
+    },
+    close: async (graceMs = limits.httpCloseMs) => {
+      context.isDraining = true;
+      const cut = deps.timers.after(graceMs, () => app.server.closeAllConnections());
+      await app.close();
+      cut.cancel();
+    },
+  };
+}
+
+/** Limits and timeouts of FAULTS 5.1, for every server of the edge. */
+export function serverOptions(random: Random): FastifyHttpOptions<Server> {
+  const prefix = Buffer.alloc(4);
+  random.fill(prefix);
+  const start = `${prefix.toString("hex")}-`;
+  let count = 0;
+  const nextId = () => start + (++count).toString(36);
+  return {
+    logger: false,
+    genReqId: nextId,
+    bodyLimit: limits.httpEnvelopeBytes,
+    connectionTimeout: limits.httpSilenceMs,
+    requestTimeout: limits.httpRequestMs,
+    keepAliveTimeout: limits.httpKeepAliveMs,
+    maxRequestsPerSocket: limits.httpSocketRequests,
+    forceCloseConnections: "idle",
+    // The guard answers while the server closes, with our own error body.
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: 128 },
+    ajv: {
+      customOptions: {
+        coerceTypes: false,
+        removeAdditional: false,
+        useDefaults: false,
+        allErrors: false,
+      },
+    },
+    http: {
+      headersTimeout: limits.httpHeadersMs,
+      connectionsCheckingInterval: limits.httpCheckMs,
+      maxHeaderSize: limits.httpHeaderBytes,
+      // The guard checks it, and answers with our own error body.
+      requireHostHeader: false,
+    },
+    clientErrorHandler: (error, socket) => answerBrokenConnection(error, socket, nextId()),
+  };
+}
+
+/** Bounds that only the server object takes, and CONNECT, which Node hands out as a socket. */
+export function boundServer(app: FastifyInstance): void {
+  const { server } = app;
+  server.maxConnections = limits.httpConnections;
+  // Node drops what is above: one more, so that the guard sees that there are too many.
+  server.maxHeadersCount = limits.httpHeaders + 1;
+  server.on("connect", (_request, socket) => {
+    const error = new QueueError("method_not_allowed", "this is no proxy");
+    writeRaw(socket, error, "connect", "GET, HEAD, OPTIONS, POST");
+  });
+}
+
+export async function listen(app: FastifyInstance, options: HttpAddress): Promise<HttpAddress> {
+  await app.listen({ host: options.host, port: options.port, backlog: 1024 });
+  const address = app.server.address();
+  const port = typeof address === "object" && address !== null ? address.port : options.port;
+  return { host: options.host, port };
+}
+
+function createApp(context: HttpContext): FastifyInstance {
+  const app = Fastify({
+    ...serverOptions(context.deps.random),
+    frameworkErrors: (error, request, reply) => answerThrown(context, error, request, reply),
+  });
+  boundServer(app);
+  app.decorateRequest("identity", null);
+  app.decorateRequest("startedMs", 0);
+  app.decorateRequest("waitMs", 0);
+  app.removeAllContentTypeParsers();
+  // Bodies are read by their routes, which know what the fields are.
+  app.addContentTypeParser("application/json", { parseAs: "buffer" }, (_request, body, done) => {
+    done(null, body);
+  });
+  handleErrors(app, context);
+  handleUnknown(app, context);
+  guardRequests(app, context);
+  watchRequests(app, context);
+  addHealthRoutes(app, context);
+  for (const dialect of ["v1", "codeq"] as const) {
+    const routes = createRouteSet(app, context, dialect);
+    addCreateRoutes(routes);
+    addClaimRoutes(routes);
+    addSettleRoutes(routes);
+    addResultBatchRoute(routes);
+    addReadRoutes(routes);
+  }
+  return app;
+}
