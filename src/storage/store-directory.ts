@@ -179,12 +179,10 @@ async function makeAll(
   deps: DataDirectoryDeps,
   options: DataDirectoryOptions,
 ): Promise<StoreIdentity> {
-  const { files } = deps;
   const identity = makeIdentity(deps.random, options.expect);
   for (const shard of options.shards) {
     await makeShard(deps, newShardPath(options.root, shard), { ...identity, shard });
   }
-  files.syncDirectorySync(options.root);
   return identity;
 }
 

@@ -6,6 +6,7 @@
  * All chance comes from `unit`, all delay from `schedule`, so one seed gives one history.
  */
 import { StorageError } from "../../src/storage/kv.ts";
+import { flipBit } from "./flip-bit.ts";
 import { VirtualStore } from "./virtual-store.ts";
 
 export interface VirtualDiskEffects {
@@ -167,12 +168,6 @@ export function newDirectory(): VirtualDirectory {
 
 export function newFile(data: Buffer): VirtualFile {
   return { kind: "file", data, inFlight: new Set() };
-}
-
-/** @param where - 0 ≤ where < 1 picks the bit */
-export function flipBit(bytes: Buffer, where: number): void {
-  const bit = Math.floor(where * bytes.length * 8);
-  bytes[bit >> 3] = (bytes[bit >> 3] as number) ^ (1 << (bit & 7));
 }
 
 function namesOf(path: string): string[] {

@@ -2,8 +2,15 @@
  * What LevelDB keeps on disk, as far as its faults show: tables, and a log of batches since the
  * last flush. Every batch is synced; the one in flight is present or absent after a crash.
  */
+import { flipBit } from "./flip-bit.ts";
 import { SortedRows } from "./sorted-rows.ts";
-import { flipBit, type VirtualDisk } from "./virtual-disk.ts";
+
+/** What a store needs of the disk it is on. */
+export interface StoreHost {
+  readonly epoch: number;
+  readonly effects: { unit(): number };
+  chance(probability: number): boolean;
+}
 
 export interface StoredOp {
   readonly key: string;
@@ -17,7 +24,7 @@ export type StoredBatch = readonly StoredOp[];
 const flushBatches = 64;
 
 export class VirtualStore {
-  readonly #disk: VirtualDisk;
+  readonly #disk: StoreHost;
   readonly #tables = new Map<string, Buffer>();
   #log: StoredBatch[] = [];
   /** What readers see. */
@@ -28,7 +35,7 @@ export class VirtualStore {
   /** Lines that the next open writes into the store's LOG. */
   #complaints: string[] = [];
 
-  constructor(disk: VirtualDisk) {
+  constructor(disk: StoreHost) {
     this.#disk = disk;
   }
 

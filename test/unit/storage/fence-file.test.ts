@@ -23,6 +23,18 @@ it("keeps the last synced position over a restart", async () => {
   assert.deepEqual(createFenceFile(files, "/s").load(), at(3, 90));
 });
 
+it("takes nothing more after a failed save", async () => {
+  const disk = new VirtualDisk({ unit: () => 0.5, schedule: (callback) => setImmediate(callback) });
+  const files = createMemoryFiles(disk);
+  files.makeDirectorySync("/s");
+  initFenceFile(files, "/s");
+  const fence = createFenceFile(files, "/s");
+  disk.failingSyncs = 1;
+  await assert.rejects(fence.save(at(1, 1)), code("io"));
+  await assert.rejects(fence.save(at(1, 2)), code("io"));
+  assert.throws(() => fence.saveSync(at(1, 3)), code("io"));
+});
+
 it("does not take a vote for a fence", () => {
   const disk = new VirtualDisk({ unit: () => 0.5, schedule: (callback) => setImmediate(callback) });
   const files = createMemoryFiles(disk);

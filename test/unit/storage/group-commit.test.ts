@@ -188,7 +188,9 @@ describe("group commit", () => {
     });
     world.writer.add(putter("b"), () => told.push("b"));
     await world.completeWrite();
-    assert.deepEqual(told, []);
+    world.writer.add(putter("c"), () => told.push("c"));
+    await turn();
+    assert.deepEqual([told, world.pending.length, world.writer.formingOps], [[], 0, 0]);
     assert.ok(world.fatal[0] instanceof InvariantError);
   });
 });

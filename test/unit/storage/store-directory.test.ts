@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { toShardId } from "../../../src/base/brand.ts";
 import { createFenceFile } from "../../../src/storage/fence-file.ts";
-import { readHeader } from "../../../src/storage/header-file.ts";
+import { readHeader, writeHeader } from "../../../src/storage/header-file.ts";
 import { type Kv, StorageError } from "../../../src/storage/kv.ts";
 import {
   type DataDirectory,
@@ -153,6 +153,29 @@ describe("data directory", () => {
     await made(disk);
     createMemoryFiles(disk).removeSync("/data/shard-1");
     await assert.rejects(open(disk), code("missing"));
+  });
+
+  it("starts over where a making was cut short, with nothing left of it", async () => {
+    const disk = createDisk();
+    const files = createMemoryFiles(disk);
+    for (const path of ["/data", "/data/shard-1.new"]) files.makeDirectorySync(path);
+    files.writeSync("/data/shard-1.new/junk", Buffer.from("x"));
+    assert.equal((await open(disk)).isNew, true);
+    assert.equal(files.existsSync("/data/shard-1/junk"), false);
+  });
+
+  it("never finishes a making with a shard of another store", async () => {
+    const disk = createDisk();
+    await made(disk);
+    const files = createMemoryFiles(disk);
+    files.renameSync("/data/shard-1", "/data/shard-1.new");
+    const header = readHeader(files, "/data/shard-1.new");
+    const other = { ...header, clusterId: "0".repeat(32) };
+    writeHeader(files, "/data/shard-1.new", other);
+    await assert.rejects(open(disk), code("foreign"));
+    assert.equal(files.existsSync("/data/shard-1"), false);
+    writeHeader(files, "/data/shard-1.new", header);
+    assert.equal((await open(disk)).isNew, false);
   });
 
   for (const name of ["header", "current", "db-1"]) {
