@@ -63,6 +63,10 @@ export const limits = {
   proposerCommands: 65_536,
   /** A draft or a settle command takes no further task beyond this, so that entries stay small. */
   draftBytes: 1 * MiB,
+  /** Bytes of entries in one append to a follower, unless one entry is larger. */
+  appendBytes: 256 * KiB,
+  /** Appends under way to one follower. */
+  inflightAppends: 256,
   /** Bytes of entries proposed and not yet committed. */
   uncommittedBytes: 64 * MiB,
   /** A checkpoint is due at any of these three (DESIGN section 2). */
@@ -199,6 +203,8 @@ export const limits = {
   clientBackoffMsMax: 10_000,
   /** Ms a stream must have lived for the next loss of it to count as the first one. */
   clientSteadyMs: 5_000,
+  /** Ms without the ack of a frame after which a client may take its stream for dead. */
+  clientAckMs: 10_000,
   /** Ms between the end of a client's stream and the cut of its connection. */
   clientLingerMs: 1_000,
   /** Redirects that the SDK follows for one request (SPEC section 3). */

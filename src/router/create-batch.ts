@@ -120,7 +120,8 @@ export class CreateBatchBuilder implements CreateBatch {
       return new QueueError("invalid_argument", text, field);
     }
     const { shardCount } = this.deps;
-    const isFirst = taskIdVersion(runId) === 7 && (runId[8] as number) >> 6 === 2 && runId[14] === 0;
+    const isFirst =
+      taskIdVersion(runId) === 7 && (runId[8] as number) >> 6 === 2 && runId[14] === 0;
     if (runId.length !== 16 || !isFirst || !isCanonicalTaskId(runId, 0, shardCount)) {
       const text = "run_id: must be the version 7 id of a run's first task";
       return new QueueError("invalid_argument", text, field);
@@ -138,7 +139,15 @@ export class CreateBatchBuilder implements CreateBatch {
         const shard = deps.shardForNew();
         deps.admitCreate(shard, records.length);
         sink.shard = shard;
-        shard.create({ tenant, queue, priority, count, records, done: sink.drafted, failed: sink.failed });
+        shard.create({
+          tenant,
+          queue,
+          priority,
+          count,
+          records,
+          done: sink.drafted,
+          failed: sink.failed,
+        });
         return;
       }
       const id = group.key === null ? (runId as Uint8Array) : keyedTaskId(tenant, group.key);

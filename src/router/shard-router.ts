@@ -159,7 +159,9 @@ export class ShardRouter implements Router, ShardListener {
     }
     const led = this.deps.shards.find((shard) => shard.leads);
     if (!led) return noLeader();
-    return led.hasRoom(0) ? null : new QueueError("overloaded", "too much is waiting", { retryAfterSeconds: 1 });
+    return led.hasRoom(0)
+      ? null
+      : new QueueError("overloaded", "too much is waiting", { retryAfterSeconds: 1 });
   }
 
   /** Claims that wait on this node. */
@@ -249,7 +251,9 @@ export class ShardRouter implements Router, ShardListener {
 
   private onEnded(runKey: string, notify: () => void): () => void {
     if (this.resultWaitCount >= limits.waitingReads) {
-      throw new QueueError("overloaded", "too many callers wait for results", { retryAfterSeconds: 1 });
+      throw new QueueError("overloaded", "too many callers wait for results", {
+        retryAfterSeconds: 1,
+      });
     }
     const wait: ResultWait = { notify };
     const waits = this.resultWaits.get(runKey) ?? new Set();
@@ -259,7 +263,8 @@ export class ShardRouter implements Router, ShardListener {
     return () => {
       if (!waits.delete(wait)) return;
       this.resultWaitCount--;
-      if (waits.size === 0 && this.resultWaits.get(runKey) === waits) this.resultWaits.delete(runKey);
+      if (waits.size === 0 && this.resultWaits.get(runKey) === waits)
+        this.resultWaits.delete(runKey);
     };
   }
 

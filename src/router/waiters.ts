@@ -6,6 +6,8 @@
  * States of a claim: waiting (in its lists) → claiming (a claim command is on its way to one shard)
  * → over; back to waiting if the command found nothing, since another claim was faster.
  */
+
+import type { TimerHandle, Timers } from "../base/effects.ts";
 import { QueueError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { ClaimCommand, ClaimedTasks, CommandResult } from "../queue/command.ts";
@@ -13,7 +15,6 @@ import type { Queue } from "../queue/state.ts";
 import { type Grant, grantFromStore, grantInMemory } from "../shard/grants.ts";
 import type { CommandSink } from "../shard/proposer.ts";
 import type { Shard } from "../shard/shard.ts";
-import type { TimerHandle, Timers } from "../base/effects.ts";
 import type { ClaimHandle, ClaimOutcome, ClaimRequest } from "./router.ts";
 
 export interface WaiterDeps {
@@ -56,7 +57,6 @@ class Waiter implements ClaimHandle {
     done: (result: CommandResult) => this.owner.claimed(this, result),
     failed: (error: QueueError) => this.owner.claimFailed(this, error),
   };
-
 }
 
 /** Claims that wait for one queue, or for any, by order of arrival. */
@@ -282,11 +282,7 @@ export class Waiters {
     this.wake(shard, queue);
   }
 
-  private collect(
-    waiter: Waiter,
-    shard: Shard,
-    claimed: readonly ClaimedTasks[],
-  ): void {
+  private collect(waiter: Waiter, shard: Shard, claimed: readonly ClaimedTasks[]): void {
     const { workerId } = waiter.request;
     const grants: (Grant | Promise<Grant | null>)[] = [];
     let waits = false;

@@ -4,7 +4,7 @@
  * that a long log blocks nobody.
  */
 import type { Clock, Timers } from "../base/effects.ts";
-import { Applier as QueueApplier, enterEntry } from "../queue/apply.ts";
+import { enterEntry, Applier as QueueApplier } from "../queue/apply.ts";
 import type { Command } from "../queue/command.ts";
 import { EntryReader } from "../queue/command-codec.ts";
 import type { Need } from "../queue/needs.ts";

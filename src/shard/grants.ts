@@ -2,7 +2,7 @@
 import { writeTaskId } from "../base/task-id.ts";
 import type { ClaimedTasks } from "../queue/command.ts";
 import { col } from "../queue/run.ts";
-import { type RecordExtras, RecordCursor } from "../queue/task-record.ts";
+import { RecordCursor, type RecordExtras } from "../queue/task-record.ts";
 import type { Shard } from "./shard.ts";
 
 /** Texts that travel with a task and that the queue does not look into. */
@@ -42,11 +42,7 @@ export interface Grant {
 type GrantHead = Omit<Grant, "block" | "payloadFrom" | "payloadTo" | "extras">;
 
 /** @returns null if the records must be read; then call `grantFromStore` */
-export function grantInMemory(
-  shard: Shard,
-  claimed: ClaimedTasks,
-  workerId: string,
-): Grant | null {
+export function grantInMemory(shard: Shard, claimed: ClaimedTasks, workerId: string): Grant | null {
   const block = shard.recordsInMemory(claimed.run);
   return block ? withRecords(headOf(shard, claimed, workerId), claimed.places, block) : null;
 }

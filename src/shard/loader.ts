@@ -87,12 +87,7 @@ async function loadReady(state: State, kv: Kv, list: ReadyList, limit: number): 
   );
 }
 
-export async function loadDue(
-  state: State,
-  kv: Kv,
-  index: DueIndex,
-  limit: number,
-): Promise<void> {
+export async function loadDue(state: State, kv: Kv, index: DueIndex, limit: number): Promise<void> {
   const rows = await kv.range({ ...index.restRange(), limit });
   index.load(
     state.overlay,

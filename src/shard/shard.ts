@@ -2,12 +2,11 @@
  * One Raft group alive: the only place where the pure parts meet I/O. The loop is always the same,
  * with one voter or with several: propose → persist and send → commit → apply → answer.
  *
- * Ready work is carried out in this order: storage writes first (they are on their way while the
- * rest is done), then messages, then committed entries.
+ * States: opened → running (ticks; serves while it leads and has applied an entry of its term) →
+ * closed. A fatal error closes it at once: nothing is acknowledged any more.
  */
 import { assert } from "../base/assert.ts";
 import { type ShardId, type StoreId, toLogIndex } from "../base/brand.ts";
-import { ByteWriter } from "../base/bytes.ts";
 import type { Clock, Logger, Random, TimerHandle, Timers } from "../base/effects.ts";
 import { QueueError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
@@ -17,26 +16,21 @@ import { keyBytes, prefixes } from "../queue/keys.ts";
 import type { Run } from "../queue/run.ts";
 import type { ApplyEvents, Queue, State } from "../queue/state.ts";
 import { createRaftNode } from "../raft/raft.ts";
-import type {
-  Entry,
-  Membership,
-  Message,
-  RaftNode,
-  StorageAppendMessage,
-  StorageApplyMessage,
-} from "../raft/types.ts";
-import type { FenceFile } from "../storage/fence-file.ts";
-import { holdsFence } from "../storage/fence-file.ts";
+import type { Entry, Membership, Message, RaftNode, StorageApplyMessage } from "../raft/types.ts";
+import { type FenceFile, holdsFence } from "../storage/fence-file.ts";
 import type { GroupCommit } from "../storage/group-commit.ts";
-import { type Kv, type KvBatch, StorageError } from "../storage/kv.ts";
+import { type Kv, StorageError } from "../storage/kv.ts";
 import type { VoteFile } from "../storage/vote-file.ts";
+import { AppendWriter, type Durability } from "./append-writer.ts";
 import { EntryApplier } from "./applier.ts";
-import { type AppliedPoint, evictRuns, putCheckpoint, readState } from "./checkpoint.ts";
-import { defaultReadAhead, type ReadAhead } from "./loader.ts";
+import { type AppliedPoint, readState } from "./checkpoint.ts";
+import { Checkpointer } from "./checkpointer.ts";
 import { createLeaderClock, type LeaderClock } from "./leader-clock.ts";
+import { defaultReadAhead, type ReadAhead } from "./loader.ts";
 import { LogStore } from "./log-store.ts";
 import { PayloadCache } from "./payload-cache.ts";
 import { type CommandSink, type CreateDraft, Proposer } from "./proposer.ts";
+import { Timekeeper } from "./timekeeper.ts";
 
 export interface ShardDeps {
   readonly kv: Kv;
@@ -56,7 +50,7 @@ export interface ShardOptions {
   readonly shardCount: number;
   readonly storeId: StoreId;
   readonly settings: Settings;
-  readonly durability: { readonly kind: "always" } | { readonly kind: "interval"; readonly ms: number };
+  readonly durability: Durability;
   /** Length of a tick = Raft heartbeat interval, ms. */
   readonly tickMs: number;
   /** Election timeout at least, in ticks. */
@@ -82,16 +76,6 @@ export interface ShardListener {
   leadership(shard: Shard, leads: boolean): void;
 }
 
-const fenceEveryMs = 1_000;
-
-interface PendingAppend {
-  entriesDone: boolean;
-  voteDone: boolean;
-  readonly responses: readonly Message[];
-  /** Last entry of it, for the fence; null = no entries. */
-  readonly last: Entry | null;
-}
-
 export interface ShardStats {
   readonly term: number;
   readonly commit: number;
@@ -101,6 +85,10 @@ export interface ShardStats {
   readonly runBytes: number;
   readonly runs: number;
 }
+
+const fenceEveryMs = 1_000;
+const cleanKey = keyBytes(`${prefixes.meta}clean`);
+const silentSink: CommandSink = { done: () => undefined, failed: () => undefined };
 
 export class Shard {
   readonly id: ShardId;
@@ -113,38 +101,26 @@ export class Shard {
   private readonly applier: EntryApplier;
   private readonly proposer: Proposer;
   private readonly leaderClock: LeaderClock;
-  private readonly scratch = new ByteWriter(16 * 1024);
   private readonly payloads = new PayloadCache(limits.payloadCacheBytes);
+  private readonly checkpointer: Checkpointer;
+  private readonly writer: AppendWriter;
+  private readonly timekeeper: Timekeeper;
   private listener: ShardListener | null = null;
 
   /** Entries proposed here and not yet applied, by index. */
   private readonly proposed = new Map<number, { term: number; sinks: readonly CommandSink[] }>();
-  private readonly appends: PendingAppend[] = [];
   private flushScheduled = false;
   private tickTimer: TimerHandle | null = null;
-
-  private generation = 1;
-  private durableGeneration = 0;
-  private checkpointing = false;
-  private firstChangeMs = -1;
-  private checkpointTimer: TimerHandle | null = null;
-
   private fenceSaving = false;
   private fenceSavedMs = Number.NEGATIVE_INFINITY;
-  private expiring = false;
-  private dueTimer: TimerHandle | null = null;
-  private dueTimerAt = Number.POSITIVE_INFINITY;
-
-  /** interval durability: what waits to be written together. */
-  private held = new HeldOps();
-  private heldTimer: TimerHandle | null = null;
-
-  /** This replica leads and has applied an entry of its term: it may serve. */
+  /** Entries may have been acknowledged and lost: their lease tokens must not be given again. */
+  private raiseTokensWhenServing: boolean;
   private serving = false;
   private closed = false;
   private readonly readyQueues = new Set<Queue>();
   private readonly endedRuns = new Set<string>();
 
+  /** @throws StorageError corrupt: the log has a gap or lost its end; io */
   static async open(deps: ShardDeps, options: ShardOptions): Promise<Shard> {
     const { state, applied } = await readState(deps.kv);
     const alone: Membership = {
@@ -156,19 +132,15 @@ export class Shard {
     };
     const log = await LogStore.open(deps.kv, deps.vote.load(), applied.index, alone);
     const fence = deps.fence.load();
-    if (!holdsFence(fence, log.term(log.lastIndex()), log.lastIndex())) {
-      throw new StorageError(
-        "corrupt",
-        `shard ${options.shard}: the log ends at ${log.lastIndex()}, synced was ${fence.index}`,
-      );
+    const last = log.lastIndex();
+    if (!holdsFence(fence, log.term(last), last)) {
+      const text = `shard ${options.shard}: the log ends at ${last}, synced was ${fence.index}`;
+      throw new StorageError("corrupt", text);
     }
     const clean = await takeCleanMark(deps.kv);
-    const lostEnd = !clean && log.lastIndex() > 0 && options.durability.kind === "interval";
+    const lostEnd = !clean && last > 0 && options.durability.kind === "interval";
     return new Shard(deps, options, state, log, applied, lostEnd);
   }
-
-  /** Entries may have been acknowledged and lost: their lease tokens must not be given again. */
-  private raiseTokensWhenServing: boolean;
 
   private constructor(
     deps: ShardDeps,
@@ -190,38 +162,17 @@ export class Shard {
     this.proposer = new Proposer(createRunKeySource(random));
     this.leaderClock = createLeaderClock(deps.clock, state.counters.timeMs);
     state.events = this.events();
-    this.applier = new EntryApplier(
-      {
-        state,
-        kv: deps.kv,
-        clock: deps.clock,
-        timers: deps.timers,
-        readAhead: options.readAhead ?? defaultReadAhead,
-        takeSinks: (entry) => this.takeSinks(entry),
-        confChange: (entry) => assert(false, "membership changes", entry.index),
-        turnOver: () => this.turnOver(),
-        fatal: (error) => this.fatal(error),
-      },
-      applied,
-    );
-    this.raft = createRaftNode({
-      id: options.storeId,
-      log,
-      appliedIndex: toLogIndex(applied.index),
-      electionTicks: options.electionTicks,
-      heartbeatTicks: 1,
-      random: (n) => Math.floor(deps.random.unit() * n),
-      asyncStorageWrites: true,
-      preVote: true,
-      checkQuorum: true,
-      maxSizePerMsg: 256 * 1024,
-      maxCommittedSizePerReady: limits.entryBytes,
-      maxUncommittedSize: limits.uncommittedBytes,
-      maxInflightMsgs: 256,
-      maxInflightBytes: limits.proposerBytes,
-      readOnly: "safe",
-      logger: (text) => deps.logger.debug(text, { shard: options.shard }),
+    this.applier = this.createApplier(applied);
+    this.checkpointer = this.createCheckpointer();
+    this.writer = this.createWriter();
+    this.timekeeper = new Timekeeper({
+      state,
+      timers: deps.timers,
+      clock: this.leaderClock,
+      serves: () => this.serving && !this.closed,
+      submit: (command, sink) => this.submit(command, 0, sink),
     });
+    this.raft = this.createRaft(applied);
   }
 
   private events(): ApplyEvents {
@@ -231,6 +182,87 @@ export class Shard {
       leaseCanceled: (run, place, token, workerId) =>
         this.listener?.leaseCanceled(this, run.key, place, run.queue, token, workerId),
     };
+  }
+
+  private createApplier(applied: AppliedPoint): EntryApplier {
+    const { state, kv, deps, options } = this;
+    return new EntryApplier(
+      {
+        state,
+        kv,
+        clock: deps.clock,
+        timers: deps.timers,
+        readAhead: options.readAhead ?? defaultReadAhead,
+        takeSinks: (entry) => this.takeSinks(entry),
+        confChange: (entry) => assert(false, "membership changes", entry.index),
+        turnOver: () => this.turnOver(),
+        fatal: (error) => this.fail(error),
+      },
+      applied,
+    );
+  }
+
+  private createCheckpointer(): Checkpointer {
+    const { state, deps, payloads } = this;
+    return new Checkpointer({
+      state,
+      clock: deps.clock,
+      timers: deps.timers,
+      payloads,
+      boundary: () => (this.applier.isBetweenEntries ? this.applier.applied : null),
+      cutLog: (batch, applied) => {
+        const keep = this.raft.membership.voters.length > 1 ? limits.logKeepBytes : 0;
+        this.log.cut(batch, applied, keep);
+      },
+      writeAlone: () => {
+        if (!this.closed) this.writer.writeAlone();
+      },
+      isWriting: () => this.writer.isWriting,
+    });
+  }
+
+  private createWriter(): AppendWriter {
+    const { log, deps, options } = this;
+    return new AppendWriter({
+      log,
+      commit: deps.commit,
+      vote: deps.vote,
+      timers: deps.timers,
+      durability: options.durability,
+      maybeCheckpoint: (batch) => this.checkpointer.maybePut(batch),
+      deliver: (responses, last) => {
+        if (this.closed) return;
+        if (last) this.saveFence(last);
+        for (const response of responses) this.deliver(response);
+      },
+      delivered: () => {
+        this.pump();
+        if (!this.writer.isWriting) this.flush();
+      },
+      fatal: (error) => this.fail(error),
+    });
+  }
+
+  private createRaft(applied: AppliedPoint): RaftNode {
+    const { deps, options, log } = this;
+    return createRaftNode({
+      id: options.storeId,
+      log,
+      appliedIndex: toLogIndex(applied.index),
+      electionTicks: options.electionTicks,
+      heartbeatTicks: 1,
+      random: (n) => Math.floor(deps.random.unit() * n),
+      asyncStorageWrites: true,
+      preVote: true,
+      checkQuorum: true,
+      maxSizePerMsg: limits.appendBytes,
+      maxCommittedSizePerReady: limits.entryBytes,
+      maxUncommittedSize: limits.uncommittedBytes,
+      maxInflightMsgs: limits.inflightAppends,
+      maxInflightBytes: limits.proposerBytes,
+      readOnly: "safe",
+      logger: (text) => deps.logger.debug(text, { shard: options.shard }),
+    });
   }
 
   /** Starts ticking; a group of one voter elects itself at once. */
@@ -260,6 +292,10 @@ export class Shard {
     return this.options.shardCount;
   }
 
+  get role(): RaftNode["role"] {
+    return this.raft.role;
+  }
+
   /** Leader time now. */
   now(): number {
     return this.leaderClock.now();
@@ -272,18 +308,10 @@ export class Shard {
       commit: raft.commitIndex,
       applied: this.applier.applied.index,
       overlayOps: state.overlay.ops + state.dirtyRuns.length,
-      overlayBytes: state.overlay.bytes + state.dirtyBytes,
+      overlayBytes: this.checkpointer.unsavedBytes,
       runBytes: state.runBytes,
       runs: state.runs.size,
     };
-  }
-
-  get role(): RaftNode["role"] {
-    return this.raft.role;
-  }
-
-  get leaderId(): StoreId {
-    return this.raft.leaderId;
   }
 
   /** Whether so many bytes more can be taken; otherwise answer `overloaded`. */
@@ -304,17 +332,18 @@ export class Shard {
 
   /** What arrives in one turn of the event loop, or during a write, shares an entry. */
   private scheduleFlush(): void {
-    if (this.flushScheduled || this.appends.length > 0 || this.closed) return;
+    if (this.flushScheduled || this.writer.isWriting || this.closed) return;
     this.flushScheduled = true;
     this.deps.timers.soon(() => {
       this.flushScheduled = false;
-      if (this.appends.length === 0) this.flush();
+      if (!this.writer.isWriting) this.flush();
     });
   }
 
   private flush(): void {
     if (this.proposer.isEmpty || !this.serving || this.closed) return;
-    if (this.checkpointing && this.overlayBytes() > limits.overlayBytes) return;
+    // The checkpoint's end is followed by a turn that comes here again.
+    if (this.checkpointer.isOverfull) return;
     const proposal = this.proposer.take(this.leaderClock.now());
     if (!proposal) return;
     const outcome = this.raft.propose(proposal.data);
@@ -327,104 +356,17 @@ export class Shard {
     this.pump();
   }
 
-  private overlayBytes(): number {
-    return this.state.overlay.bytes + this.state.dirtyBytes;
-  }
-
   /** Carries out what the core has to be done. */
   private pump(): void {
     while (!this.closed && this.raft.hasReady()) {
       const ready = this.raft.ready();
       if (ready.softState && ready.softState.role !== "leader") this.stopServing();
       for (const message of ready.messages) {
-        if (message.kind === "storageAppend") this.persist(message);
+        if (message.kind === "storageAppend") this.writer.persist(message);
         else if (message.kind === "storageApply") this.apply(message);
         else assert(false, "a message to another replica", message.kind, message.to);
       }
     }
-  }
-
-  private persist(message: StorageAppendMessage): void {
-    const { entries, hardState, responses } = message;
-    const vote = this.deps.vote.load();
-    const votes = hardState && (hardState.term !== vote.term || hardState.vote !== vote.vote);
-    const last = entries[entries.length - 1] ?? null;
-    const pending: PendingAppend = { entriesDone: !last, voteDone: !votes, responses, last };
-    this.appends.push(pending);
-    if (votes) {
-      this.deps.vote
-        .save(hardState.term, hardState.vote)
-        .then(() => {
-          pending.voteDone = true;
-          this.deliverAppends();
-        })
-        .catch((error: unknown) => this.fatal(error));
-    }
-    if (last) this.write(entries, pending);
-    else if (!votes) this.deliverAppends();
-  }
-
-  private write(entries: readonly Entry[], pending: PendingAppend): void {
-    const { durability } = this.options;
-    if (durability.kind === "interval") {
-      // The log's reader sees the entries at once, the disk sees them together later.
-      this.log.append(this.held, entries);
-      this.heldTimer ??= this.deps.timers.after(durability.ms, () => this.writeHeld());
-      this.deps.timers.soon(() => {
-        pending.entriesDone = true;
-        this.deliverAppends();
-      });
-      return;
-    }
-    let checkpointDone: (() => void) | null = null;
-    this.deps.commit.add(
-      (batch) => {
-        this.log.append(batch, entries);
-        if (this.checkpointDue()) checkpointDone = this.putCheckpoint(batch);
-      },
-      () => {
-        checkpointDone?.();
-        pending.entriesDone = true;
-        this.deliverAppends();
-      },
-    );
-  }
-
-  private writeHeld(): void {
-    this.heldTimer?.cancel();
-    this.heldTimer = null;
-    if (!this.held.isEmpty) this.writeAlone(false);
-  }
-
-  /** Writes what is held, with a checkpoint if one is due or wanted. */
-  private writeAlone(checkpoint: boolean): void {
-    const { held } = this;
-    this.held = new HeldOps();
-    let checkpointDone: (() => void) | null = null;
-    this.deps.commit.add(
-      (batch) => {
-        held.moveTo(batch);
-        if (this.checkpointDue() || (checkpoint && !this.checkpointing)) {
-          checkpointDone = this.putCheckpoint(batch);
-        }
-      },
-      () => checkpointDone?.(),
-    );
-  }
-
-  /** Responses go out in the order of their writes. */
-  private deliverAppends(): void {
-    if (this.closed) return;
-    let first = this.appends[0];
-    if (!first?.entriesDone || !first.voteDone) return;
-    while (first?.entriesDone && first.voteDone) {
-      this.appends.shift();
-      if (first.last) this.saveFence(first.last);
-      for (const response of first.responses) this.deliver(response);
-      first = this.appends[0];
-    }
-    this.pump();
-    if (this.appends.length === 0) this.flush();
   }
 
   private deliver(message: Message): void {
@@ -443,7 +385,7 @@ export class Shard {
       .then(() => {
         this.fenceSaving = false;
       })
-      .catch((error: unknown) => this.fatal(error));
+      .catch((error: unknown) => this.fail(error));
   }
 
   private apply(message: StorageApplyMessage): void {
@@ -479,7 +421,7 @@ export class Shard {
     this.deps.logger.info("shard leads", { shard: this.id, term: this.raft.term });
     this.listener?.leadership(this, true);
     this.scheduleFlush();
-    this.scheduleDue();
+    this.timekeeper.look();
   }
 
   private stopServing(): void {
@@ -492,7 +434,7 @@ export class Shard {
   /** After a turn of applying: tell what happened, and see what is due. */
   private turnOver(): void {
     if (this.closed) return;
-    const { state, listener } = this;
+    const { listener } = this;
     if (this.readyQueues.size > 0) {
       const queues = [...this.readyQueues];
       this.readyQueues.clear();
@@ -502,69 +444,16 @@ export class Shard {
       listener?.ended(this.endedRuns);
       this.endedRuns.clear();
     }
-    this.noteChanges();
-    if (state.runBytes > limits.windowBytes) {
-      evictRuns(state, limits.windowBytes * 0.9, this.durableGeneration);
-    }
-    this.scheduleDue();
-  }
-
-  // Checkpoints
-
-  private noteChanges(): void {
-    const { state } = this;
-    if (state.overlay.ops === 0 && state.dirtyRuns.length === 0 && state.dirtyQueues.size === 0) {
-      return;
-    }
-    if (this.firstChangeMs < 0) this.firstChangeMs = this.deps.clock.monotonicMs();
-    // A write that is on its way will be followed by one that carries the checkpoint.
-    if (this.appends.length === 0 && this.checkpointDue()) {
-      this.writeAlone(true);
-      return;
-    }
-    this.checkpointTimer ??= this.deps.timers.after(limits.checkpointMs, () => {
-      this.checkpointTimer = null;
-      if (this.closed) return;
-      if (this.checkpointDue()) this.writeAlone(true);
-      else this.noteChanges();
-    });
-  }
-
-  private checkpointDue(): boolean {
-    if (this.checkpointing || this.firstChangeMs < 0 || !this.applier.isBetweenEntries) return false;
-    const { state } = this;
-    return (
-      state.overlay.ops + state.dirtyRuns.length >= limits.checkpointOps ||
-      this.overlayBytes() >= limits.checkpointBytes ||
-      this.deps.clock.monotonicMs() - this.firstChangeMs >= limits.checkpointMs
-    );
-  }
-
-  /** @returns what to do when the batch is durable */
-  private putCheckpoint(batch: KvBatch): () => void {
-    const { applied } = this.applier;
-    const generation = this.generation++;
-    this.checkpointing = true;
-    this.firstChangeMs = -1;
-    putCheckpoint(this.state, batch, applied, generation, this.scratch);
-    const keep = this.raft.membership.voters.length > 1 ? limits.logKeepBytes : 0;
-    this.log.cut(batch, toLogIndex(applied.index), keep);
-    return () => {
-      this.checkpointing = false;
-      this.durableGeneration = generation;
-      for (const [key, records] of this.state.overlay.frozenPuts(prefixes.payload)) {
-        this.payloads.put(key.slice(1), asBuffer(records));
-      }
-      this.state.overlay.thaw();
-      this.noteChanges();
-    };
+    this.checkpointer.note();
+    this.timekeeper.look();
   }
 
   /** The task records of a run, if they are in memory. */
   recordsInMemory(run: Run): Buffer | undefined {
     if (run.inlineRecords) return run.inlineRecords;
     const unsaved = this.state.overlay.get(prefixes.payload + run.key);
-    return unsaved ? asBuffer(unsaved) : this.payloads.get(run.key);
+    if (!unsaved) return this.payloads.get(run.key);
+    return Buffer.from(unsaved.buffer, unsaved.byteOffset, unsaved.length);
   }
 
   /** Reads the task records of a run. They never change; undefined if the run is gone. */
@@ -574,69 +463,36 @@ export class Shard {
     return records;
   }
 
-  // Time
-
-  private scheduleDue(): void {
-    if (!this.serving || this.expiring || this.closed) return;
-    const { due, retention } = this.state;
-    const next = Math.min(due.nextDue(), retention.nextDue());
-    if (next === Number.POSITIVE_INFINITY) return;
-    const wait = next - this.leaderClock.now();
-    if (wait <= 0) this.expire();
-    else this.setDueTimer(next, wait);
-  }
-
-  private setDueTimer(at: number, wait: number): void {
-    if (this.dueTimer && this.dueTimerAt <= at) return;
-    this.dueTimer?.cancel();
-    this.dueTimerAt = at;
-    this.dueTimer = this.deps.timers.after(Math.min(wait, limits.timerMsMax), () => {
-      this.dueTimer = null;
-      this.dueTimerAt = Number.POSITIVE_INFINITY;
-      this.scheduleDue();
-    });
-  }
-
-  private expire(): void {
-    this.expiring = true;
-    const over = () => {
-      this.expiring = false;
-    };
-    this.submit({ kind: "expire", limit: limits.stepTasks }, 0, { done: over, failed: over });
-  }
-
-  // End
-
-  /** A read of its store failed: nothing it says can be trusted any more. */
+  /** Its store or its state cannot be trusted any more: nothing is answered from now on. */
   fail(error: unknown): void {
-    this.fatal(error);
-  }
-
-  private fatal(error: unknown): void {
     if (this.closed) return;
     this.closed = true;
-    this.applier.stop();
+    this.stop();
     this.deps.onFatal(error);
+  }
+
+  private stop(): void {
+    this.applier.stop();
+    this.checkpointer.stop();
+    this.timekeeper.stop();
+    this.writer.stop();
+    this.tickTimer?.cancel();
   }
 
   /** Writes what is left with a last checkpoint, and marks the store as cleanly closed. */
   async close(): Promise<void> {
     if (this.closed) return;
     this.stopServing();
-    this.writeHeld();
+    this.writer.writeHeld();
     await this.deps.commit.drain();
     this.closed = true;
-    this.applier.stop();
-    for (const timer of [this.tickTimer, this.checkpointTimer, this.dueTimer, this.heldTimer]) {
-      timer?.cancel();
-    }
+    this.stop();
     const error = new QueueError("unknown_outcome", "the node stopped");
     for (const { sinks } of this.proposed.values()) for (const sink of sinks) sink.failed(error);
     this.proposed.clear();
     this.deps.commit.add(
       (batch) => {
-        this.held.moveTo(batch);
-        if (this.applier.isBetweenEntries) this.putCheckpoint(batch);
+        this.checkpointer.putLast(batch);
         batch.put(cleanKey, Buffer.from([1]));
       },
       () => undefined,
@@ -647,8 +503,6 @@ export class Shard {
   }
 }
 
-const cleanKey = keyBytes(`${prefixes.meta}clean`);
-
 /** Whether the last process closed the store in order; the mark is taken away durably. */
 async function takeCleanMark(kv: Kv): Promise<boolean> {
   if (!(await kv.get(cleanKey))) return false;
@@ -658,8 +512,6 @@ async function takeCleanMark(kv: Kv): Promise<boolean> {
   return true;
 }
 
-const silentSink: CommandSink = { done: () => undefined, failed: () => undefined };
-
 function equalSettings(a: Settings, b: Settings): boolean {
   return (
     a.backoffPolicy === b.backoffPolicy &&
@@ -668,33 +520,4 @@ function equalSettings(a: Settings, b: Settings): boolean {
     a.doneRetentionMs === b.doneRetentionMs &&
     a.deadRetentionMs === b.deadRetentionMs
   );
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-}
-
-/** Operations kept back, in order. */
-class HeldOps {
-  private readonly ops: { readonly key: Uint8Array; readonly value: Uint8Array | null }[] = [];
-
-  get isEmpty(): boolean {
-    return this.ops.length === 0;
-  }
-
-  put(key: Uint8Array, value: Uint8Array): void {
-    this.ops.push({ key, value });
-  }
-
-  del(key: Uint8Array): void {
-    this.ops.push({ key, value: null });
-  }
-
-  moveTo(batch: KvBatch): void {
-    for (const { key, value } of this.ops) {
-      if (value === null) batch.del(key);
-      else batch.put(key, value);
-    }
-    this.ops.length = 0;
-  }
 }
