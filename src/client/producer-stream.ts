@@ -35,7 +35,10 @@ export type FrameOutcome =
       /** The frame went out more than once: `duplicates` may mean its own first try. */
       readonly isResent: boolean;
     }
-  | { readonly kind: "failed"; readonly error: QuorumQError };
+  /** This frame can not be sent: too large, or answered in a wrong form. */
+  | { readonly kind: "failed"; readonly error: QuorumQError }
+  /** The server does not take this client: the token, or a server of another kind. */
+  | { readonly kind: "refused"; readonly error: QuorumQError };
 
 export interface ProducerStreamOptions extends ConnectOptions {
   /** Frames sent and not acknowledged, 1..1024; default `limits.clientWindowFrames`. */
@@ -52,10 +55,12 @@ export interface BatchOptions {
 
 /** A frame on its way. */
 export interface SentFrame {
-  /** Whether it was ever written to a stream: if not, it certainly did not happen. */
-  readonly wasSent: boolean;
-  /** Why it waits for another try, if it does. */
+  /** Whether some of its tasks may exist by now. */
+  readonly mayHaveHappened: boolean;
+  /** Why it waits for another try, if it does: null = not sent yet, or not answered. */
   readonly refusal: QuorumQError | null;
+  /** Since when it waits for its ack on the present stream (monotonic ms); infinite if it does not. */
+  readonly unansweredSinceMs: number;
   /** Nobody waits for it any more: it is not sent again, and `done` is not called. */
   forget(): void;
 }
@@ -110,6 +115,9 @@ class Frame implements SentFrame {
   buffer: Buffer | null = null;
   sends = 0;
   refusal: QuorumQError | null = null;
+  /** A try of it was lost without an answer, or answered in part. */
+  isUncertain = false;
+  unansweredSinceMs = Number.POSITIVE_INFINITY;
 
   constructor(
     owner: RawProducerStream,
@@ -130,8 +138,12 @@ class Frame implements SentFrame {
     return (this.tasks[0] as CreateInput).seq;
   }
 
-  get wasSent(): boolean {
-    return this.sends > 0;
+  get mayHaveHappened(): boolean {
+    return this.isUncertain || this.isUnanswered;
+  }
+
+  get isUnanswered(): boolean {
+    return this.unansweredSinceMs < Number.POSITIVE_INFINITY;
   }
 
   forget(): void {
@@ -168,7 +180,7 @@ class RawProducerStream implements ProducerStream {
       {
         opened: (cluster) => this.opened(cluster),
         event: (event) => this.receive(event),
-        lost: () => this.stopRetryTimer(),
+        lost: () => this.lost(),
         refused: (error) => this.failAll(error),
       },
     );
@@ -253,12 +265,15 @@ class RawProducerStream implements ProducerStream {
       frame.buffer = encodeCreateBatch(frame.tasks, runId);
       if (frame.buffer.length > limits.grpcMessageBytes) {
         const text = `payload: the frame has ${frame.buffer.length} bytes`;
-        this.finish(frame, { kind: "failed", error: new QuorumQError("payload_too_large", text) });
+        const error = new QuorumQError("payload_too_large", text);
+        this.drop(frame);
+        this.connection.effects.timers.soon(() => frame.done({ kind: "failed", error }));
         return;
       }
     }
     frame.sends++;
     frame.refusal = null;
+    frame.unansweredSinceMs = this.connection.effects.clock.monotonicMs();
     this.session.write(frame.buffer);
   }
 
@@ -282,10 +297,12 @@ class RawProducerStream implements ProducerStream {
       this.finish(frame, { kind: "failed", error: new QuorumQError("internal", text) });
       return;
     }
+    frame.unansweredSinceMs = Number.POSITIVE_INFINITY;
     frame.refusal = retryableRefusal(event, frame.sends);
     if (frame.refusal === null) {
       this.finish(frame, { kind: "acked", acks: event, isResent: frame.sends > 1 });
     } else {
+      if (leavesDoubt(event, frame.refusal)) frame.isUncertain = true;
       this.retry(frame.refusal);
     }
   }
@@ -308,6 +325,14 @@ class RawProducerStream implements ProducerStream {
     });
   }
 
+  private lost(): void {
+    this.stopRetryTimer();
+    for (const frame of this.frames.values()) {
+      if (frame.isUnanswered) frame.isUncertain = true;
+      frame.unansweredSinceMs = Number.POSITIVE_INFINITY;
+    }
+  }
+
   private stopRetryTimer(): void {
     this.retryTimer?.cancel();
     this.retryTimer = null;
@@ -320,7 +345,7 @@ class RawProducerStream implements ProducerStream {
 
   private failAll(error: QuorumQError): void {
     this.stopRetryTimer();
-    for (const frame of [...this.frames.values()]) this.finish(frame, { kind: "failed", error });
+    for (const frame of [...this.frames.values()]) this.finish(frame, { kind: "refused", error });
   }
 }
 
@@ -357,4 +382,10 @@ function retryableRefusal(acks: CreateAcks, sends: number): QuorumQError | null 
     return errorOfAck(failure);
   }
   return null;
+}
+
+/** Whether some task of the refused frame may exist all the same. */
+function leavesDoubt(acks: CreateAcks, refusal: QuorumQError): boolean {
+  if (acks.failures.some((failure) => failure === undefined)) return true;
+  return ["unknown_outcome", "timeout", "internal"].includes(refusal.code);
 }

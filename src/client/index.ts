@@ -1,0 +1,36 @@
+/**
+ * The client SDK, published as `quorumq/client`.
+ *
+ * - `createProducer`: enqueue tasks; retries of its own never make a task twice.
+ * - `createWorker`: run a handler for each task, with leases kept alive.
+ * - `createHttpClient`: look up tasks and results, cancel.
+ * - `createProducerStream`, `createWorkerStream`: the raw streams, one callback per frame.
+ */
+export type { ConnectOptions } from "./connect.ts";
+export type { EnqueueOutcome } from "./create-call.ts";
+export type { EnqueueItem, TaskOptions } from "./create-input.ts";
+export {
+  type ClientErrorCode,
+  FailTask,
+  QuorumQError,
+  type QuorumQErrorDetail,
+  RetryTask,
+} from "./errors.ts";
+export {
+  createProducer,
+  type Enqueued,
+  type EnqueueOptions,
+  type Producer,
+  type ProducerOptions,
+} from "./producer.ts";
+export {
+  type BatchOptions,
+  type CreateAcks,
+  type CreateInput,
+  createProducerStream,
+  type FrameOutcome,
+  type ProducerStream,
+  type ProducerStreamOptions,
+  type SentFrame,
+} from "./producer-stream.ts";
+export type { ClientEffects } from "./system.ts";

@@ -1,0 +1,323 @@
+/**
+ * The producer of the SDK: Promises per call, frames underneath.
+ *
+ * What is enqueued in one turn of the event loop, or while the window of frames is full, goes into
+ * the next frame: no timer, no delay of its own.
+ */
+import type { CreateInput } from "../api/create-coder.ts";
+import type { TimerHandle } from "../base/effects.ts";
+import { limits } from "../base/limits.ts";
+import { type ConnectOptions, resolveConnect } from "./connect.ts";
+import {
+  type CallEnd,
+  CreateCall,
+  type EnqueueOutcome,
+  type FrameInWork,
+  type Part,
+  type Segment,
+  WaitingParts,
+} from "./create-call.ts";
+import { type EnqueueItem, encodeValue, sharedInput, type TaskOptions } from "./create-input.ts";
+import { errorOfAck, QuorumQError } from "./errors.ts";
+import {
+  type CreateAcks,
+  createProducerStream,
+  type FrameOutcome,
+  type ProducerStream,
+} from "./producer-stream.ts";
+import type { ClientEffects } from "./system.ts";
+
+export interface ProducerOptions {
+  /** Frames in flight, 1..1024; default 32. */
+  readonly window?: number;
+  /** Ms that a call may take, retries included; default 30,000. */
+  readonly timeoutMs?: number;
+}
+
+export interface EnqueueOptions extends TaskOptions {
+  /** Ms for this call; default the producer's. */
+  readonly timeoutMs?: number;
+}
+
+/** A created task. */
+export interface Enqueued {
+  readonly id: string;
+  /** The idempotency key's task existed already, with the same request. */
+  readonly duplicate: boolean;
+}
+
+export interface Producer {
+  /**
+   * Creates a task. Resolves once it is durable.
+   * @param payload - a Uint8Array is kept byte for byte; anything else as JSON
+   * @throws QuorumQError with the server's code, or `timeout` (it did not happen),
+   * `unknown_outcome` (it may have), `overloaded` (too much waits here), `closed`
+   */
+  enqueue(queue: string, payload: unknown, options?: EnqueueOptions): Promise<Enqueued>;
+  /**
+   * Creates many tasks of one queue, in order. One outcome per payload: a refused one does not
+   * touch the others. Fails as a whole only as `enqueue` does by itself.
+   */
+  enqueueMany(
+    queue: string,
+    payloads: readonly unknown[],
+    options?: Omit<EnqueueOptions, "idempotencyKey">,
+  ): Promise<readonly EnqueueOutcome[]>;
+  /** Creates tasks of any queues with options of their own; see `enqueueMany`. */
+  enqueueBatch(
+    items: readonly EnqueueItem[],
+    options?: { readonly timeoutMs?: number },
+  ): Promise<readonly EnqueueOutcome[]>;
+  /** Takes no more, waits for the calls under way, then disconnects. */
+  close(): Promise<void>;
+}
+
+/**
+ * Creates a producer; it connects with the first call.
+ *
+ * @example
+ * const producer = createProducer({ endpoints: "127.0.0.1:9092", token: process.env.TOKEN });
+ * const { id } = await producer.enqueue("mail", { to: "a@b.c" }, { priority: 5 });
+ * await producer.enqueueMany("thumbnails", images.map((image) => ({ image })));
+ * await producer.close();
+ */
+export function createProducer(connect: ConnectOptions, options: ProducerOptions = {}): Producer {
+  return new StreamProducer(connect, options);
+}
+
+const defaultTimeoutMs = 30_000;
+
+class StreamProducer implements Producer {
+  private readonly effects: ClientEffects;
+  private readonly stream: ProducerStream;
+  private readonly timeoutMs: number;
+  private readonly calls = new Set<CreateCall>();
+  private readonly waiting = new WaitingParts();
+  private isPumpDue = false;
+  /** Fires at the earliest deadline, or before it; one for all calls. */
+  private deadline: { readonly atMs: number; readonly timer: TimerHandle } | null = null;
+  private closing: { readonly promise: Promise<void>; readonly idle: () => void } | null = null;
+
+  constructor(connect: ConnectOptions, options: ProducerOptions) {
+    const { effects, wire } = resolveConnect(connect);
+    this.effects = effects;
+    this.timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+    const { window } = options;
+    this.stream = createProducerStream({
+      ...connect,
+      effects,
+      wire,
+      ...(window === undefined ? {} : { window }),
+    });
+  }
+
+  async enqueue(queue: string, payload: unknown, options: EnqueueOptions = {}): Promise<Enqueued> {
+    const shared = sharedInput(queue, options, this.effects.clock);
+    const task = { seq: this.stream.takeSeqs(1), payload: encodeValue(payload), ...shared };
+    const [outcome] = await this.call([{ tasks: [task], places: null }], 1, options.timeoutMs);
+    if (outcome?.kind === "created") return { id: outcome.id, duplicate: outcome.duplicate };
+    throw outcome?.error ?? new QuorumQError("internal", "no outcome");
+  }
+
+  async enqueueMany(
+    queue: string,
+    payloads: readonly unknown[],
+    options: Omit<EnqueueOptions, "idempotencyKey"> = {},
+  ): Promise<readonly EnqueueOutcome[]> {
+    const shared = sharedInput(queue, { ...options }, this.effects.clock);
+    let seq = this.stream.takeSeqs(payloads.length);
+    const tasks = payloads.map((payload) => ({
+      seq: seq++,
+      payload: encodeValue(payload),
+      ...shared,
+    }));
+    return this.call([{ tasks, places: null }], tasks.length, options.timeoutMs);
+  }
+
+  async enqueueBatch(
+    items: readonly EnqueueItem[],
+    options: { readonly timeoutMs?: number } = {},
+  ): Promise<readonly EnqueueOutcome[]> {
+    let seq = this.stream.takeSeqs(items.length);
+    const groups = new Map<string, { tasks: CreateInput[]; places: number[] }>();
+    items.forEach((item, place) => {
+      const shared = sharedInput(item.queue, item, this.effects.clock);
+      const key = shared.idempotencyKey === undefined ? `${shared.priority}${shared.queue}` : "";
+      const group = groups.get(key) ?? { tasks: [], places: [] };
+      groups.set(key, group);
+      group.tasks.push({ seq: seq++, payload: encodeValue(item.payload), ...shared });
+      group.places.push(place);
+    });
+    return this.call([...groups.values()], items.length, options.timeoutMs);
+  }
+
+  close(): Promise<void> {
+    if (this.closing !== null) return this.closing.promise;
+    let idle = (): void => undefined;
+    const settled = new Promise<void>((resolve) => {
+      idle = resolve;
+    });
+    const promise = settled.then(async () => {
+      this.deadline?.timer.cancel();
+      await this.stream.close();
+    });
+    this.closing = { promise, idle };
+    if (this.calls.size === 0) idle();
+    return promise;
+  }
+
+  private call(
+    groups: readonly Pick<Part, "tasks" | "places">[],
+    count: number,
+    timeoutMs: number | undefined,
+  ): Promise<readonly EnqueueOutcome[]> {
+    if (this.closing !== null) throw new QuorumQError("closed", "the producer is closed");
+    if (count === 0) return Promise.resolve([]);
+    const { waiting } = this;
+    const isFull = waiting.tasks > 0 && waiting.tasks + count > limits.clientWaitingTasks;
+    if (isFull || waiting.bytes > limits.clientWaitingBytes) {
+      throw new QuorumQError("overloaded", `${waiting.tasks} tasks wait in this producer`);
+    }
+    return new Promise((resolve, reject) => {
+      const end = (result: CallEnd): void => {
+        if (result.kind === "answered") resolve(result.outcomes);
+        else reject(result.error);
+      };
+      const deadlineMs = this.effects.clock.monotonicMs() + (timeoutMs ?? this.timeoutMs);
+      const call = new CreateCall(count, deadlineMs, end);
+      this.calls.add(call);
+      for (const { tasks, places } of groups) waiting.add({ call, tasks, places, taken: 0 });
+      this.watchDeadline(deadlineMs);
+      this.schedulePump();
+    });
+  }
+
+  /** Later in this turn, so that all that is enqueued in it shares frames. */
+  private schedulePump(): void {
+    if (this.isPumpDue) return;
+    this.isPumpDue = true;
+    this.effects.timers.soon(() => {
+      this.isPumpDue = false;
+      this.pump();
+    });
+  }
+
+  private pump(): void {
+    while (this.stream.hasRoom) {
+      const frame = this.waiting.take();
+      if (frame === null) return;
+      this.sendFrame(frame);
+    }
+  }
+
+  private sendFrame(frame: FrameInWork): void {
+    try {
+      frame.sent = this.stream.send(frame.tasks, (outcome) => this.answered(frame, outcome));
+    } catch (error) {
+      if (!(error instanceof QuorumQError)) throw error;
+      this.refuseFrame(frame, error);
+    }
+  }
+
+  private answered(frame: FrameInWork, outcome: FrameOutcome): void {
+    switch (outcome.kind) {
+      case "acked":
+        this.acked(frame, outcome.acks);
+        break;
+      case "failed":
+        this.refuseFrame(frame, outcome.error);
+        break;
+      case "refused":
+        for (const call of [...this.calls]) this.failCall(call, outcome.error);
+        break;
+    }
+    this.schedulePump();
+  }
+
+  private acked(frame: FrameInWork, acks: CreateAcks): void {
+    let at = 0;
+    for (const segment of frame.segments) {
+      for (let i = 0; i < segment.count; i++) {
+        this.settle(segment, i, outcomeOf(acks, at, frame.tasks[at]));
+        at++;
+      }
+      segment.part.call.frames.delete(frame);
+    }
+  }
+
+  private refuseFrame(frame: FrameInWork, error: QuorumQError): void {
+    for (const segment of frame.segments) {
+      for (let i = 0; i < segment.count; i++) this.settle(segment, i, { kind: "refused", error });
+      segment.part.call.frames.delete(frame);
+    }
+  }
+
+  private settle({ part, from }: Segment, i: number, outcome: EnqueueOutcome): void {
+    if (part.call.isOver) return;
+    const place = part.places === null ? from + i : (part.places[from + i] ?? 0);
+    if (part.call.settle(place, outcome)) this.forgetCall(part.call);
+  }
+
+  private failCall(call: CreateCall, error: QuorumQError): void {
+    call.fail(error);
+    this.waiting.release(call);
+    for (const frame of call.frames) {
+      if (frame.segments.every(({ part }) => part.call.isOver)) frame.sent?.forget();
+    }
+    this.forgetCall(call);
+  }
+
+  private forgetCall(call: CreateCall): void {
+    this.calls.delete(call);
+    if (this.calls.size === 0) this.closing?.idle();
+  }
+
+  private watchDeadline(atMs: number): void {
+    if (this.deadline !== null && this.deadline.atMs <= atMs) return;
+    this.deadline?.timer.cancel();
+    const delay = atMs - this.effects.clock.monotonicMs();
+    this.deadline = { atMs, timer: this.effects.timers.after(delay, () => this.expire()) };
+  }
+
+  /** Ends the calls whose time is up, and watches the earliest of the others. */
+  private expire(): void {
+    this.deadline = null;
+    const nowMs = this.effects.clock.monotonicMs();
+    let earliest = Number.POSITIVE_INFINITY;
+    let isStalled = false;
+    for (const call of [...this.calls]) {
+      if (call.deadlineMs > nowMs) {
+        earliest = Math.min(earliest, call.deadlineMs);
+        continue;
+      }
+      const longAgo = nowMs - limits.clientAckMs;
+      isStalled ||= [...call.frames].some(
+        ({ sent }) => (sent?.unansweredSinceMs ?? nowMs) < longAgo,
+      );
+      this.failCall(call, timeoutOf(call));
+    }
+    if (earliest < Number.POSITIVE_INFINITY) this.watchDeadline(earliest);
+    // A stream that owes an answer for so long is taken for dead; the others' frames are sent again.
+    if (isStalled) this.stream.restart(new QuorumQError("timeout", "no ack within a call's time"));
+    this.schedulePump();
+  }
+}
+
+function outcomeOf(acks: CreateAcks, at: number, task: CreateInput | undefined): EnqueueOutcome {
+  const failure = acks.failures[at];
+  if (failure !== undefined) return { kind: "refused", error: errorOfAck(failure) };
+  // Without a key of the user's, only the SDK's own first try can have made the task.
+  const duplicate = task?.idempotencyKey !== undefined && acks.duplicates[at] === 1;
+  return { kind: "created", id: acks.taskIds[at] ?? "", duplicate };
+}
+
+function timeoutOf(call: CreateCall): QuorumQError {
+  const unknown = new QuorumQError("unknown_outcome", "no answer in time: it may have happened");
+  if (call.isBegun) return unknown;
+  let cause: QuorumQError | undefined;
+  for (const { sent } of call.frames) {
+    if (sent?.mayHaveHappened) return unknown;
+    cause ??= sent?.refusal ?? undefined;
+  }
+  return new QuorumQError("timeout", "not done in time", { cause });
+}
