@@ -6,6 +6,7 @@ import type { Config } from "./config.ts";
 import { ConfigError, parseConfig } from "./config.ts";
 import { describeKeys } from "./config-print.ts";
 import { unsupportedModes } from "./config-supported.ts";
+import { loadTokens } from "./config-tokens.ts";
 import { describeError, exitCodeOf } from "./exit-code.ts";
 import type { NodeEffects } from "./lifecycle.ts";
 import { createLifecycle } from "./lifecycle.ts";
@@ -49,13 +50,14 @@ export async function serve(config: Config): Promise<void> {
   );
   if (machine.refused.length > 0) throw new ConfigError(machine.refused);
 
+  const files = createSystemFiles();
   const effects: NodeEffects = {
     clock,
     timers: createTimers(),
     random: createRandom(),
     logger: createLogger(config.log),
     metrics: createMetrics(),
-    configFiles: createSystemFiles(),
+    loadTokens: () => loadTokens(config, files),
   };
   for (const warning of machine.warned) effects.logger.warn(warning);
   await createLifecycle(createNode(config, effects), effects, process).run();
