@@ -15,6 +15,7 @@ import {
   putTextField,
 } from "./proto-wire.ts";
 import type { SettleFrame } from "./settle-coder.ts";
+import { grpcErrorText } from "./wire-errors.ts";
 
 /** Answers to creates, a column each (router/router.ts has the same shape). */
 export interface CreateColumns {
@@ -166,17 +167,9 @@ function putTaskIdEcho(writer: ByteWriter, frame: SettleFrame, item: number): vo
 
 /** ok is absent, that is false. The numbers of code and not_leader are the same in all acks. */
 function putFailure(writer: ByteWriter, error: QueueError | undefined, textField: number): void {
-  putTextField(writer, textField, error === undefined ? "internal" : errorText(error));
+  putTextField(writer, textField, error === undefined ? "internal error" : grpcErrorText(error));
   putTextField(writer, 20, error?.code ?? "internal");
   if (error?.leader !== undefined) putNotLeader(writer, 21, error.leader);
-}
-
-/** The text of an error on a stream: codeQ's clients look for `ErrNotLeader` at its start. */
-export function errorText(error: QueueError): string {
-  const isMarked = error.message.startsWith("ErrNotLeader");
-  return error.code === "not_leader" && !isMarked
-    ? `ErrNotLeader: ${error.message}`
-    : error.message;
 }
 
 function putNotLeader(writer: ByteWriter, field: number, leader: LeaderHint): void {

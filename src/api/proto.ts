@@ -23,8 +23,11 @@ import { decodeCreateAcks, decodeSettleAcks } from "./received-ack-coder.ts";
 import { SettleFrame, settleArms } from "./settle-coder.ts";
 import { decodeTasks, taskArms } from "./task-coder.ts";
 
-/** A service with one bidirectional method; grpc-js takes it on both sides. */
-export interface StreamService<ClientEvent, ServerEvent> {
+/**
+ * A service with one bidirectional method; grpc-js takes it on both sides (a type and not an
+ * interface, because it asks for an index signature).
+ */
+export type StreamService<ClientEvent, ServerEvent> = {
   readonly Stream: {
     readonly path: string;
     readonly requestStream: true;
@@ -37,7 +40,7 @@ export interface StreamService<ClientEvent, ServerEvent> {
     /** @throws DecodeError: grpc-js ends the call with INTERNAL */
     readonly responseDeserialize: (bytes: Buffer) => ServerEvent;
   };
-}
+};
 
 export interface Wire extends ColdEncoders {
   readonly producer: StreamService<ProducerClientEvent, ProducerServerEvent>;

@@ -109,6 +109,10 @@ export const limits = {
   /** Bytes of a small file beside the store (header, current): they hold a few names. */
   sealedFileBytes: 64 * KiB,
   shards: 256,
+  /** Queues that have metrics of their own: label sets must not grow with names from outside. */
+  metricQueues: 100,
+  /** How long a stopping node waits for what is in flight. */
+  drainMs: 30_000,
   /** Voters and learners that a founding list may name; SPEC section 5 allows 7 voters. */
   peers: 16,
   /** Seconds that work in flight gets when a node stops (SPEC section 5), and all of stopping. */
@@ -165,6 +169,8 @@ export const limits = {
   /** Bytes and frames of one stream that wait for their acks before reading pauses. */
   grpcInboundBytes: 4 * MiB,
   grpcInboundFrames: 1024,
+  /** Tasks of one create batch: what fits into a message, unless they are all but empty. */
+  grpcBatchTasks: 524_288,
   /** Readys of one stream that wait for tasks. */
   grpcReadys: 4096,
   /** Ms between the checks of all streams for silence, missing Hellos and tokens taken back. */
@@ -174,6 +180,8 @@ export const limits = {
   /** Ms between pings on a quiet connection, and until a missing answer closes it. */
   grpcKeepaliveMs: 30_000,
   grpcKeepaliveTimeoutMs: 10_000,
+  /** Ms that streams get to say how they end when the server closes. */
+  grpcCloseMs: 1_000,
   /** Ms a connection without streams is kept. */
   grpcIdleMs: 600_000,
   /** Seconds a peer may leave written bytes unread before its stream is closed. */
@@ -198,6 +206,8 @@ export const limits = {
   clientWaitingBytes: 64 * MiB,
   /** Tasks that one worker of the SDK holds: running, fetched ahead, or ended and not settled. */
   clientHeldTasks: 4096,
+  /** Bytes of a result that the SDK sends at all: the frame around it must fit into a message. */
+  clientResultBytes: 8 * MiB - 64 * KiB,
   /** Ms of the SDK's first wait before it connects or sends again, and of its longest. */
   clientBackoffMs: 100,
   clientBackoffMsMax: 10_000,
