@@ -196,7 +196,10 @@ export interface StorageAppendResponse extends Envelope {
   readonly snapshot: SnapshotMeta | null;
 }
 
-/** To the driver: apply these, in order, and deliver `responses` when that is done. */
+/**
+ * To the driver: apply these, in order, and deliver `responses` when that is done. Entries at or
+ * below a snapshot that was installed meanwhile are skipped.
+ */
 export interface StorageApplyMessage extends Envelope {
   readonly kind: "storageApply";
   readonly entries: readonly Entry[];
