@@ -5,10 +5,10 @@
  * SIGTERM, SIGINT: stop in order, exit 0; while starting, as soon as the start is done. A second
  * one ends the process at once. SIGHUP: read the tokens again.
  */
-import type { TokenEntry } from "../auth/token-entries.ts";
 import type { Effects, Logger } from "../base/effects.ts";
 import { limits } from "../base/limits.ts";
 import type { MetricsRegistry } from "../platform/metrics.ts";
+import type { ConfigFiles } from "./config.ts";
 import { describeError, exitCodeOf, exitCodes } from "./exit-code.ts";
 
 /** What a process does with a node; node.ts makes one. */
@@ -24,11 +24,8 @@ export interface ManagedNode {
 /** The world that a node is given. */
 export interface NodeEffects extends Effects {
   readonly metrics: MetricsRegistry;
-  /**
-   * The configured tokens, read now: while wiring, before anything is written, and on SIGHUP.
-   * @throws ConfigError
-   */
-  loadTokens(): readonly TokenEntry[];
+  /** For the tokens: read before anything is written, and on SIGHUP. */
+  readonly configFiles: ConfigFiles;
 }
 
 /** The part of `process` that a life needs. */

@@ -6,7 +6,6 @@ import type { Config } from "./config.ts";
 import { ConfigError, parseConfig } from "./config.ts";
 import { describeKeys } from "./config-print.ts";
 import { unsupportedModes } from "./config-supported.ts";
-import { loadTokens } from "./config-tokens.ts";
 import { describeError, exitCodeOf } from "./exit-code.ts";
 import type { NodeEffects } from "./lifecycle.ts";
 import { createLifecycle } from "./lifecycle.ts";
@@ -50,14 +49,13 @@ export async function serve(config: Config): Promise<void> {
   );
   if (machine.refused.length > 0) throw new ConfigError(machine.refused);
 
-  const files = createSystemFiles();
   const effects: NodeEffects = {
     clock,
     timers: createTimers(),
     random: createRandom(),
     logger: createLogger(config.log),
     metrics: createMetrics(),
-    loadTokens: () => loadTokens(config, files),
+    configFiles: createSystemFiles(),
   };
   for (const warning of machine.warned) effects.logger.warn(warning);
   await createLifecycle(createNode(config, effects), effects, process).run();
