@@ -34,6 +34,16 @@ export interface HttpOptions {
   /** For creates and claims that do not say. */
   readonly maxAttemptsDefault: number;
   readonly leaseSecondsDefault: number;
+  /** Where they differ from base/limits.ts. */
+  readonly bounds?: Partial<HttpBounds>;
+}
+
+export interface HttpBounds {
+  readonly connections: number;
+  /** Ms for the header block, for the whole request, and between the checks of both. */
+  readonly headersMs: number;
+  readonly requestMs: number;
+  readonly checkMs: number;
 }
 
 export interface HttpContext {

@@ -2,7 +2,7 @@
 import Fastify from "fastify";
 import type { HttpDeps } from "./context.ts";
 import { metricsType } from "./routes/health.ts";
-import { boundServer, type HttpAddress, listen, serverOptions } from "./server.ts";
+import { boundServer, type HttpAddress, listen, serverOptions, toBounds } from "./server.ts";
 
 export interface MetricsServer {
   listen(): Promise<HttpAddress>;
@@ -14,8 +14,9 @@ export function createMetricsServer(
   deps: Pick<HttpDeps, "random" | "renderMetrics">,
   options: HttpAddress,
 ): MetricsServer {
-  const app = Fastify(serverOptions(deps.random));
-  boundServer(app);
+  const bounds = toBounds();
+  const app = Fastify(serverOptions(deps.random, bounds));
+  boundServer(app, bounds);
   app.get("/metrics", async (_request, reply) => {
     reply.header("content-type", metricsType);
     return deps.renderMetrics();

@@ -9,7 +9,13 @@ import Fastify, { type FastifyHttpOptions, type FastifyInstance } from "fastify"
 import type { Random } from "../../base/effects.ts";
 import { QueueError } from "../../base/errors.ts";
 import { limits } from "../../base/limits.ts";
-import { createHttpContext, type HttpContext, type HttpDeps, type HttpOptions } from "./context.ts";
+import {
+  createHttpContext,
+  type HttpBounds,
+  type HttpContext,
+  type HttpDeps,
+  type HttpOptions,
+} from "./context.ts";
 import { answerBrokenConnection, answerThrown, handleErrors, writeRaw } from "./error-handler.ts";
 import { handleUnknown } from "./not-found.ts";
 import { guardRequests } from "./request-guard.ts";
@@ -55,8 +61,19 @@ export function createHttpServer(deps: HttpDeps, options: HttpOptions): HttpServ
   };
 }
 
+/** The bounds of base/limits.ts, or those given instead. */
+export function toBounds(given: Partial<HttpBounds> = {}): HttpBounds {
+  return {
+    connections: limits.httpConnections,
+    headersMs: limits.httpHeadersMs,
+    requestMs: limits.httpRequestMs,
+    checkMs: limits.httpCheckMs,
+    ...given,
+  };
+}
+
 /** Limits and timeouts of FAULTS 5.1, for every server of the edge. */
-export function serverOptions(random: Random): FastifyHttpOptions<Server> {
+export function serverOptions(random: Random, bounds: HttpBounds): FastifyHttpOptions<Server> {
   const prefix = Buffer.alloc(4);
   random.fill(prefix);
   const start = `${prefix.toString("hex")}-`;
@@ -67,7 +84,7 @@ export function serverOptions(random: Random): FastifyHttpOptions<Server> {
     genReqId: nextId,
     bodyLimit: limits.httpEnvelopeBytes,
     connectionTimeout: limits.httpSilenceMs,
-    requestTimeout: limits.httpRequestMs,
+    requestTimeout: bounds.requestMs,
     keepAliveTimeout: limits.httpKeepAliveMs,
     maxRequestsPerSocket: limits.httpSocketRequests,
     forceCloseConnections: "idle",
@@ -83,8 +100,8 @@ export function serverOptions(random: Random): FastifyHttpOptions<Server> {
       },
     },
     http: {
-      headersTimeout: limits.httpHeadersMs,
-      connectionsCheckingInterval: limits.httpCheckMs,
+      headersTimeout: bounds.headersMs,
+      connectionsCheckingInterval: bounds.checkMs,
       maxHeaderSize: limits.httpHeaderBytes,
       // The guard checks it, and answers with our own error body.
       requireHostHeader: false,
@@ -94,9 +111,9 @@ export function serverOptions(random: Random): FastifyHttpOptions<Server> {
 }
 
 /** Bounds that only the server object takes, and CONNECT, which Node hands out as a socket. */
-export function boundServer(app: FastifyInstance): void {
+export function boundServer(app: FastifyInstance, bounds: HttpBounds): void {
   const { server } = app;
-  server.maxConnections = limits.httpConnections;
+  server.maxConnections = bounds.connections;
   // Node drops what is above: one more, so that the guard sees that there are too many.
   server.maxHeadersCount = limits.httpHeaders + 1;
   server.on("connect", (_request, socket) => {
@@ -113,11 +130,12 @@ export async function listen(app: FastifyInstance, options: HttpAddress): Promis
 }
 
 function createApp(context: HttpContext): FastifyInstance {
+  const bounds = toBounds(context.options.bounds);
   const app = Fastify({
-    ...serverOptions(context.deps.random),
+    ...serverOptions(context.deps.random, bounds),
     frameworkErrors: (error, request, reply) => answerThrown(context, error, request, reply),
   });
-  boundServer(app);
+  boundServer(app, bounds);
   app.decorateRequest("identity", null);
   app.decorateRequest("startedMs", 0);
   app.decorateRequest("waitMs", 0);

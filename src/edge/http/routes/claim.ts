@@ -111,7 +111,7 @@ function answer(routes: RouteSet, call: Call, form: "one" | "many", outcome: Cla
 function giveBack(context: HttpContext, grant: Grant): void {
   const { router, logger } = context.deps;
   const batch = router.settleBatch(grant.tenant, grant.workerId);
-  for (let i = 0; i < grant.count; i++) batch.abandon(grant.ids, i * 16, grant.leaseToken);
+  for (let i = 0; i < grant.count; i++) batch.release(grant.ids, i * 16, grant.leaseToken);
   batch.send((results) => {
     // Not given back here means: its lease runs out.
     const error = results.error(0);
