@@ -109,6 +109,12 @@ export const limits = {
   /** Bytes of a small file beside the store (header, current): they hold a few names. */
   sealedFileBytes: 64 * KiB,
   shards: 256,
+  /** Tables verified before a store is opened: about half a second. */
+  startCheckBytes: 512 * MiB,
+  /** The scrub reads everything once a day, slowly, and begins when the start is over. */
+  scrubRoundMs: 86_400_000,
+  scrubBytesPerSecond: 5 * MiB,
+  scrubDelayMs: 60_000,
   /** Queues that have metrics of their own: label sets must not grow with names from outside. */
   metricQueues: 100,
   /** How long a stopping node waits for what is in flight. */

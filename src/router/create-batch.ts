@@ -19,6 +19,7 @@ import type { CommandSink } from "../shard/proposer.ts";
 import type { Shard } from "../shard/shard.ts";
 import { keyedTaskId, requestHash } from "./request-hash.ts";
 import type { CreateBatch, CreateResults, NewTask, TaskExtras } from "./router.ts";
+import type { RouterMetrics } from "./router-metrics.ts";
 
 /** What a batch needs of the router. */
 export interface CreateDeps {
@@ -29,6 +30,9 @@ export interface CreateDeps {
   /** Whether this shard takes a create of so many bytes. @throws QueueError */
   admitCreate(shard: Shard, bytes: number): void;
   soon(callback: () => void): void;
+  /** Monotonic. */
+  nowMs(): number;
+  readonly metrics: RouterMetrics;
 }
 
 class Group {
@@ -100,7 +104,13 @@ export class CreateBatchBuilder implements CreateBatch {
 
   send(runId: Uint8Array | null, done: (results: CreateResults) => void): void {
     const results = new CreateResultColumns(this.count, this.refused);
-    const wait = new Countdown(() => done(results));
+    const { metrics } = this.deps;
+    const startedMs = this.deps.nowMs();
+    const wait = new Countdown(() => {
+      metrics.create.tasks.add(results.accepted);
+      metrics.create.seconds.observe((this.deps.nowMs() - startedMs) / 1000);
+      done(results);
+    });
     const broken = runId && this.brokenRun(runId);
     for (const group of this.groups) {
       wait.add();
@@ -229,6 +239,7 @@ class GroupSink implements CommandSink {
     for (let i = 0; i < items.length; i++) {
       const item = items[i] as number;
       results.codes[item] = result.code;
+      if (result.code === 0) results.accepted++;
       results.createdAtMs[item] = result.createdAt;
       results.duplicates[item] = result.duplicate ? 1 : 0;
       if (result.runAt) results.runAtMs[item] = result.runAt[i] as number;
@@ -267,6 +278,8 @@ class CreateResultColumns implements CreateResults {
   readonly duplicates: Uint8Array;
   readonly createdAtMs: Float64Array;
   readonly runAtMs: Float64Array;
+  /** Tasks with code 0. */
+  accepted = 0;
   private errors: Map<number, QueueError> | null;
 
   constructor(count: number, refused: Map<number, QueueError> | null) {

@@ -9,6 +9,7 @@ import type { CommandSink } from "../shard/proposer.ts";
 import type { Shard } from "../shard/shard.ts";
 import { Countdown, errorOfCode } from "./create-batch.ts";
 import type { SettleBatch, SettleResults } from "./router.ts";
+import type { RouterMetrics } from "./router-metrics.ts";
 
 export interface SettleDeps {
   readonly shardCount: number;
@@ -16,6 +17,9 @@ export interface SettleDeps {
   /** @throws QueueError no_leader, overloaded */
   admitSettle(shard: Shard, bytes: number): void;
   soon(callback: () => void): void;
+  /** Monotonic. */
+  nowMs(): number;
+  readonly metrics: RouterMetrics;
 }
 
 /** One command in the making. */
@@ -102,7 +106,13 @@ export class SettleBatchBuilder implements SettleBatch {
 
   send(done: (results: SettleResults) => void): void {
     const results = new SettleResultColumns(this.count, this.refused);
-    const wait = new Countdown(() => done(results));
+    const { metrics } = this.deps;
+    const startedMs = this.deps.nowMs();
+    const wait = new Countdown(() => {
+      metrics.settle.tasks.add(results.accepted);
+      metrics.settle.seconds.observe((this.deps.nowMs() - startedMs) / 1000);
+      done(results);
+    });
     for (const step of this.steps) {
       wait.add();
       this.sendStep(step, new StepSink(step, results, wait));
@@ -143,6 +153,7 @@ class StepSink implements CommandSink {
     for (let i = 0; i < items.length; i++) {
       const item = items[i] as number;
       codes[item] = result.codes[i] as number;
+      if (result.codes[i] === 0) this.results.accepted++;
       times[item] = result.times[i] as number;
       dead[item] = result.dead[i] as number;
     }
@@ -165,6 +176,8 @@ class SettleResultColumns implements SettleResults {
   readonly codes: Uint8Array;
   readonly times: Float64Array;
   readonly dead: Uint8Array;
+  /** Items with code 0. */
+  accepted = 0;
   private errors: Map<number, QueueError> | null;
 
   constructor(count: number, refused: Map<number, QueueError> | null) {

@@ -32,6 +32,7 @@ import type {
   SettleBatch,
   TaskView,
 } from "./router.ts";
+import { type RouterMetrics, silentRouterMetrics } from "./router-metrics.ts";
 import { SettleBatchBuilder } from "./settle-batch.ts";
 import { Waiters } from "./waiters.ts";
 
@@ -42,10 +43,11 @@ export interface RouterDeps {
   readonly timers: Timers;
   /** Name of the node, for health. */
   readonly nodeId: string;
+  readonly metrics?: RouterMetrics;
 }
 
 /** How much the disk still takes (storage/free-space.ts). */
-export type DiskLevel = "ok" | "no_creates" | "acks_only" | "stopped";
+export type SpaceLevel = "ok" | "no_creates" | "drain_only" | "stop";
 
 /** One place of a task in its shard. */
 interface Place {
@@ -60,20 +62,25 @@ interface ResultWait {
 
 export class ShardRouter implements Router, ShardListener {
   readonly shardCount: number;
+  readonly metrics: RouterMetrics;
   private readonly deps: RouterDeps;
   private readonly waiters: Waiters;
   private readonly cancelListeners = new Set<(notice: CancelNotice) => void>();
+  private readonly leadershipListeners = new Set<() => void>();
   private readonly resultWaits = new Map<string, Set<ResultWait>>();
   private resultWaitCount = 0;
   private draining = false;
-  private diskLevel: DiskLevel = "ok";
+  private spaceLevel: SpaceLevel = "ok";
   private nextShard = 0;
 
   constructor(deps: RouterDeps) {
     this.deps = deps;
     this.shardCount = deps.shards.length;
+    this.metrics = deps.metrics ?? silentRouterMetrics;
     this.waiters = new Waiters({
       timers: deps.timers,
+      metrics: this.metrics.claim,
+      nowMs: () => deps.clock.monotonicMs(),
       shards: () => deps.shards.filter((shard) => shard.leads),
       release: (grants) => this.release(grants),
     });
@@ -87,6 +94,10 @@ export class ShardRouter implements Router, ShardListener {
 
   settleBatch(tenant: string, workerId: string): SettleBatch {
     return new SettleBatchBuilder(this, tenant, workerId);
+  }
+
+  nowMs(): number {
+    return this.deps.clock.monotonicMs();
   }
 
   soon(callback: () => void): void {
@@ -111,7 +122,7 @@ export class ShardRouter implements Router, ShardListener {
 
   admitCreate(shard: Shard, bytes: number): void {
     if (this.draining) throw draining();
-    if (this.diskLevel !== "ok") {
+    if (this.spaceLevel !== "ok") {
       throw new QueueError("insufficient_storage", "the disk's reserve is reached", {
         retryAfterSeconds: 30,
       });
@@ -120,7 +131,7 @@ export class ShardRouter implements Router, ShardListener {
   }
 
   admitSettle(shard: Shard, bytes: number): void {
-    if (this.diskLevel === "stopped") {
+    if (this.spaceLevel === "stop") {
       throw new QueueError("insufficient_storage", "the disk is full", { retryAfterSeconds: 30 });
     }
     this.admit(shard, bytes);
@@ -135,8 +146,8 @@ export class ShardRouter implements Router, ShardListener {
     }
   }
 
-  setDiskLevel(level: DiskLevel): void {
-    this.diskLevel = level;
+  setSpaceLevel(level: SpaceLevel): void {
+    this.spaceLevel = level;
   }
 
   // Claims
@@ -152,7 +163,7 @@ export class ShardRouter implements Router, ShardListener {
 
   private claimRefusal(): QueueError | null {
     if (this.draining) return draining();
-    if (this.diskLevel === "acks_only" || this.diskLevel === "stopped") {
+    if (this.spaceLevel === "drain_only" || this.spaceLevel === "stop") {
       return new QueueError("insufficient_storage", "the disk's reserve is used up", {
         retryAfterSeconds: 30,
       });
@@ -297,9 +308,16 @@ export class ShardRouter implements Router, ShardListener {
   }
 
   leadership(shard: Shard, leads: boolean): void {
+    for (const listener of this.leadershipListeners) listener();
     if (!leads && !this.deps.shards.some((other) => other.leads)) this.waiters.failAll(noLeader());
     if (!leads) return;
     for (const queue of shard.state.queues.values()) this.waiters.wake(shard, queue);
+  }
+
+  /** Calls back when a shard got or lost its leader here. @returns a function that ends it */
+  onLeadership(listener: () => void): () => void {
+    this.leadershipListeners.add(listener);
+    return () => this.leadershipListeners.delete(listener);
   }
 
   onCancel(listener: (notice: CancelNotice) => void): () => void {
@@ -329,7 +347,7 @@ export class ShardRouter implements Router, ShardListener {
 
   private notReady(): string {
     if (this.draining) return "the node drains";
-    if (this.diskLevel === "stopped") return "the disk is full";
+    if (this.spaceLevel === "stop") return "the disk is full";
     const waiting = this.deps.shards.find((shard) => !shard.leads);
     return waiting ? `shard ${waiting.id} has no leader` : "";
   }

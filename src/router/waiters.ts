@@ -16,9 +16,13 @@ import { type Grant, grantFromStore, grantInMemory } from "../shard/grants.ts";
 import type { CommandSink } from "../shard/proposer.ts";
 import type { Shard } from "../shard/shard.ts";
 import type { ClaimHandle, ClaimOutcome, ClaimRequest } from "./router.ts";
+import type { OperationMetrics } from "./router-metrics.ts";
 
 export interface WaiterDeps {
   readonly timers: Timers;
+  readonly metrics: OperationMetrics;
+  /** Monotonic. */
+  nowMs(): number;
   /** Shards that are led here and serve. */
   shards(): readonly Shard[];
   /** Gives tasks back that cannot be delivered. */
@@ -41,6 +45,8 @@ class Waiter implements ClaimHandle {
   shard: Shard | null = null;
   queue: Queue | null = null;
   order = 0;
+  /** When its claim command was sent. */
+  sentMs = 0;
 
   constructor(owner: Waiters, request: ClaimRequest, done: (outcome: ClaimOutcome) => void) {
     this.owner = owner;
@@ -242,6 +248,7 @@ export class Waiters {
   private send(waiter: Waiter, shard: Shard, queue: Queue): void {
     const { request } = waiter;
     waiter.state = "claiming";
+    waiter.sentMs = this.deps.nowMs();
     waiter.shard = shard;
     waiter.queue = queue;
     this.asked.set(queue, (this.asked.get(queue) ?? 0) + request.count);
@@ -314,6 +321,8 @@ export class Waiters {
     }
     let count = 0;
     for (const grant of grants) count += grant.count;
+    this.deps.metrics.tasks.add(count);
+    this.deps.metrics.seconds.observe((this.deps.nowMs() - waiter.sentMs) / 1000);
     this.finish(waiter, { kind: "granted", grants, count });
   }
 

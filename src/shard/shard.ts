@@ -296,6 +296,11 @@ export class Shard {
     return this.raft.role;
   }
 
+  /** Nothing that was offered is still on its way. */
+  get isIdle(): boolean {
+    return this.closed || (this.proposer.isEmpty && this.proposed.size === 0);
+  }
+
   /** Leader time now. */
   now(): number {
     return this.leaderClock.now();
