@@ -1,4 +1,5 @@
 /** `quorumq serve`: from the command line to a running node. */
+import { resolve } from "node:path";
 import { createLogger } from "../platform/logger.ts";
 import { createMetrics } from "../platform/metrics.ts";
 import { createClock, createRandom, createTimers } from "../platform/system.ts";
@@ -28,7 +29,7 @@ export async function runServe(argv: readonly string[]): Promise<void> {
   }
   try {
     const { config } = parseConfig({ argv, env: process.env, files: createSystemFiles() });
-    await serve(config);
+    await serve(withAbsolutePath(config));
   } catch (error) {
     for (const line of describeError(error)) console.error(`quorumq: ${line}`);
     process.exit(exitCodeOf(error));
@@ -59,4 +60,10 @@ export async function serve(config: Config): Promise<void> {
   };
   for (const warning of machine.warned) effects.logger.warn(warning);
   await createLifecycle(createNode(config, effects), effects, process).run();
+}
+
+/** Messages and locks name the whole path, wherever the process was started. */
+function withAbsolutePath(config: Config): Config {
+  const { storage } = config;
+  return { ...config, storage: { ...storage, path: resolve(storage.path) } };
 }
