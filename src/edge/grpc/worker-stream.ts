@@ -303,7 +303,7 @@ export class WorkerStream {
     const batch = this.deps.router.settleBatch(this.tenant, this.workerId);
     for (const grant of grants) {
       for (let i = 0; i < grant.count; i++) {
-        batch.abandon(grant.ids, i * 16, grant.leaseToken);
+        batch.release(grant.ids, i * 16, grant.leaseToken);
         this.held.delete(grant.ids, i * 16);
       }
     }
@@ -313,7 +313,7 @@ export class WorkerStream {
   private release(): void {
     let batch = this.deps.router.settleBatch(this.tenant, this.workerId);
     this.held.forEach((ids, at, token) => {
-      batch.abandon(ids, at, token);
+      batch.release(ids, at, token);
       if (batch.count < limits.stepTasks) return;
       batch.send(ignoreResults);
       batch = this.deps.router.settleBatch(this.tenant, this.workerId);
