@@ -24,7 +24,13 @@ import {
   type NewEntry,
   sendAppend,
 } from "./replication.ts";
-import { type ConfChange, type Membership, NO_ONE, type SnapshotMessage } from "./types.ts";
+import {
+  type ConfChange,
+  type Membership,
+  NO_ONE,
+  type SnapshotMessage,
+  type SnapshotMeta,
+} from "./types.ts";
 
 /** Why the leader may not log this change now; undefined if it may. */
 export function whyNotNow(core: Core, entry: NewEntry): string | undefined {
@@ -109,9 +115,19 @@ function restore(core: Core, message: SnapshotMessage): boolean {
     return false;
   }
   core.log.restore(message.snapshot);
-  core.install(restoreConfiguration(membership, core.changeOptions()));
   core.trace(`restores snapshot ${index} of term ${term}`);
   return true;
+}
+
+/**
+ * The driver has installed a snapshot: only now its membership is in force, since entries handed
+ * out before it may have been applied until this moment, changes among them.
+ */
+export function snapshotApplied(core: Core, snapshot: SnapshotMeta): void {
+  core.log.unstable.stableSnapshotTo(snapshot.index);
+  if (snapshot.index <= core.log.applied) return;
+  core.install(restoreConfiguration(snapshot.membership, core.changeOptions()));
+  appliedTo(core, snapshot.index, 0);
 }
 
 /** The driver has applied everything up to `index`. */

@@ -14,7 +14,7 @@ import {
   startTransfer,
 } from "./leader.ts";
 import { entriesSize, payloadsSize } from "./log.ts";
-import { appliedTo, handleSnapshot } from "./membership.ts";
+import { appliedTo, handleSnapshot, snapshotApplied } from "./membership.ts";
 import { leaderReadIndex } from "./read-index.ts";
 import { handleAppend, handleHeartbeat, type NewEntry, releaseUncommitted } from "./replication.ts";
 import {
@@ -138,7 +138,7 @@ function handleLowerTerm(core: Core, message: Message): void {
     case "storageAppendResponse":
       // The entries may have been replaced since, and come back as others with the same index
       // and term (B20). A snapshot holds committed state: it stays valid.
-      if (message.snapshot !== null) snapshotApplied(core, message.snapshot.index);
+      if (message.snapshot !== null) snapshotApplied(core, message.snapshot);
       return;
     default:
   }
@@ -202,12 +202,7 @@ function followSender(
 
 function handleStored(core: Core, message: StorageAppendResponse): void {
   if (message.index > 0) core.log.unstable.stableTo(message.index, message.logTerm);
-  if (message.snapshot !== null) snapshotApplied(core, message.snapshot.index);
-}
-
-function snapshotApplied(core: Core, index: LogIndex): void {
-  core.log.unstable.stableSnapshotTo(index);
-  appliedTo(core, index, 0);
+  if (message.snapshot !== null) snapshotApplied(core, message.snapshot);
 }
 
 function handleApplied(core: Core, message: StorageApplyResponse): void {

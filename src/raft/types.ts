@@ -310,7 +310,13 @@ export interface RaftConfig {
   readonly disableProposalForwarding?: boolean;
   /** Default false: refuse changes that are not possible now. */
   readonly disableConfChangeValidation?: boolean;
-  /** A leader that is removed or made a learner becomes a follower when that is applied. */
+  /**
+   * A leader that is removed or made a learner becomes a follower when that is applied. Default
+   * false: it leads on, without voting or taking proposals, until its driver has handed over by
+   * transferLeadership. That is the safer way: followers that do not know yet that the change is
+   * committed still need the vote of the old leader, whose log may be longer than theirs, and can
+   * be stuck without it for good.
+   */
   readonly stepDownOnRemoval?: boolean;
   /** Rare events in words, for people. */
   readonly logger?: (text: string) => void;

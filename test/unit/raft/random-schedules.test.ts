@@ -93,8 +93,6 @@ class World {
         maxInflightMsgs: 3,
         maxInflightBytes: 100,
         readOnly: "safe",
-        // Without it a removed leader leads on, takes nothing, and keeps the others from electing.
-        stepDownOnRemoval: true,
       };
       const node = createRaftNode(config);
       this.all.push({ node, config, log, appendWork: [], applyWork: [] });
@@ -103,6 +101,12 @@ class World {
 
   get highest(): number {
     return Math.max(0, ...this.committed.keys());
+  }
+
+  /** The newest: a removed one may not have heard that it is over. */
+  get leader(): Replica | undefined {
+    const leaders = this.all.filter(({ node }) => node.role === "leader");
+    return leaders.sort((a, b) => b.node.term - a.node.term)[0];
   }
 
   pick(): Replica {
@@ -297,20 +301,28 @@ class World {
           if (state === "snapshot" && round % 7 === 0) node.reportSnapshot(id, false);
         }
       }
-      const leader = this.all.find(({ node }) => node.role === "leader" && round % 10 === 9);
-      leader?.node.propose(Buffer.from(target));
+      if (round % 15 === 0) this.handOver(round);
+      if (round % 10 === 9) this.leader?.node.propose(Buffer.from(target));
       if (this.isConverged(target)) return;
     }
     const states = this.all.map(({ node }) => JSON.stringify(node.status()));
     assert.fail(["a healed group makes no progress", ...states].join("\n"));
   }
 
+  /** A leader that is no voter any more hands over, as its driver must see to. */
+  handOver(round: number): void {
+    for (const { node } of this.all) {
+      const { voters } = node.membership;
+      if (node.role !== "leader" || voters.includes(node.id)) continue;
+      node.transferLeadership(voters[(round / 15) % voters.length] as StoreId);
+    }
+  }
+
   isConverged(target: string): boolean {
     const [index] = [...this.committed].find(([, text]) => text.endsWith(target)) ?? [];
     if (index === undefined) return false;
-    const leader = this.all.find(({ node }) => node.role === "leader");
-    if (leader === undefined) return false;
-    const members = leader.node.membership.voters;
+    const members = this.leader?.node.membership.voters;
+    if (members === undefined) return false;
     return members.every((own) => (this.all[own - 1]?.log.newest?.index ?? 0) >= index);
   }
 }
