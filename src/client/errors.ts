@@ -3,9 +3,9 @@ import { type ErrorCode, errorCodes, type LeaderHint } from "../base/errors.ts";
 
 /**
  * A code of the server's table (SPEC section 6), or one of the SDK's own:
- * `closed` = the producer or worker was closed; the call was never sent.
+ * `closed` = the producer or worker was closed; `canceled` = the task was canceled under its handler.
  */
-export type ClientErrorCode = ErrorCode | "closed";
+export type ClientErrorCode = ErrorCode | "closed" | "canceled";
 
 export interface QuorumQErrorDetail {
   readonly cause?: unknown;

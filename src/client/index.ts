@@ -34,3 +34,19 @@ export {
   type SentFrame,
 } from "./producer-stream.ts";
 export type { ClientEffects } from "./system.ts";
+export {
+  createWorker,
+  type Worker,
+  type WorkerOptions,
+} from "./worker.ts";
+export {
+  type Claim,
+  createWorkerStream,
+  type ReceivedTask,
+  type ResultInput,
+  type SettleAcks,
+  type WorkerStream,
+  type WorkerStreamEvents,
+  type WorkerStreamOptions,
+} from "./worker-stream.ts";
+export type { TaskContext, TaskHandler, WorkerTask } from "./worker-task.ts";

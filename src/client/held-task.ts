@@ -1,0 +1,85 @@
+/**
+ * A task that a worker holds.
+ *
+ * | state   | meaning                                    | moves to                                     |
+ * | waiting | fetched ahead, no handler yet              | running, ending (stop)                       |
+ * | running | its handler works                          | ending (returned, thrown, stop)              |
+ * | ending  | its settlement is to be sent, or unanswered | over (acknowledged or refused)              |
+ * | over    | not ours: settled, lost or canceled        |                                              |
+ */
+import type { ReceivedTask } from "../api/task-coder.ts";
+import type { QuorumQError } from "./errors.ts";
+import type { Settlement, TaskContext } from "./worker-task.ts";
+
+interface HeartbeatWaiter {
+  readonly resolve: () => void;
+  readonly reject: (error: QuorumQError) => void;
+}
+
+export class HeldTask {
+  readonly task: ReceivedTask;
+  state: "waiting" | "running" | "ending" | "over" = "waiting";
+  settlement: Settlement | null = null;
+  /** Whether the settlement was sent on the present stream. */
+  isSent = false;
+  /** Passing refusals of the settlement in a row. */
+  refusals = 0;
+  /** When the lease ends for certain, by this machine's monotonic clock (ms). */
+  leaseEndsMs: number;
+  /** When the next heartbeat is due. */
+  renewAtMs: number;
+  /** The lease's end if the heartbeat under way succeeds; 0 = none under way. */
+  nextLeaseEndsMs = 0;
+  private controller: AbortController | null = null;
+  private aborted: QuorumQError | null = null;
+  private waiters: HeartbeatWaiter[] = [];
+
+  constructor(task: ReceivedTask, nowMs: number, leaseMs: number) {
+    this.task = task;
+    this.leaseEndsMs = nowMs + leaseMs;
+    this.renewAtMs = nowMs + leaseMs / 3;
+  }
+
+  /** @param beat - sends a heartbeat for so many ms; undefined = the lease's length */
+  context(beat: (extendMs: number | undefined) => void): TaskContext {
+    const signal = (): AbortSignal => this.signal();
+    return {
+      // Made on demand: most handlers never look at it.
+      get signal() {
+        return signal();
+      },
+      heartbeat: (extendSeconds) =>
+        new Promise((resolve, reject) => {
+          if (this.aborted !== null) {
+            reject(this.aborted);
+            return;
+          }
+          this.waiters.push({ resolve, reject });
+          beat(extendSeconds === undefined ? undefined : extendSeconds * 1000);
+        }),
+    };
+  }
+
+  /** The heartbeat under way was acknowledged. */
+  renewed(): void {
+    if (this.nextLeaseEndsMs > 0) this.leaseEndsMs = this.nextLeaseEndsMs;
+    this.nextLeaseEndsMs = 0;
+    for (const { resolve } of this.waiters.splice(0)) resolve();
+  }
+
+  /** Tells the handler that the task is not its any more. */
+  abort(reason: QuorumQError): void {
+    if (this.aborted !== null) return;
+    this.aborted = reason;
+    this.controller?.abort(reason);
+    for (const { reject } of this.waiters.splice(0)) reject(reason);
+  }
+
+  private signal(): AbortSignal {
+    if (this.controller === null) {
+      this.controller = new AbortController();
+      if (this.aborted !== null) this.controller.abort(this.aborted);
+    }
+    return this.controller.signal;
+  }
+}
