@@ -15,6 +15,8 @@ import { type SchemaComplaint, toValidationError } from "./validation.ts";
 const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: "payload_too_large",
   FST_ERR_CTP_INVALID_MEDIA_TYPE: "unsupported_media_type",
+  // No id is that long: it names nothing.
+  FST_ERR_MAX_PARAM_LENGTH: "not_found",
 };
 
 export function handleErrors(app: FastifyInstance, context: HttpContext): void {
@@ -52,9 +54,8 @@ function fromFramework(thrown: unknown): QueueError {
   const known = code === undefined ? undefined : frameworkCodes[code];
   const text = message ?? "bad request";
   if (known !== undefined) return new QueueError(known, text, { cause: thrown });
-  if (code?.startsWith("FST_ERR") && statusCode === 400) {
-    return new QueueError("invalid_argument", text, { cause: thrown });
-  }
+  const isCallers = statusCode !== undefined && statusCode >= 400 && statusCode < 500;
+  if (isCallers) return new QueueError("invalid_argument", text, { cause: thrown });
   return toQueueError(thrown);
 }
 
