@@ -17,6 +17,13 @@ export {
   RetryTask,
 } from "./errors.ts";
 export {
+  createHttpClient,
+  type HttpClient,
+  type HttpClientOptions,
+  type ResultRecord,
+  type TaskRecord,
+} from "./http-client.ts";
+export {
   createProducer,
   type Enqueued,
   type EnqueueOptions,
