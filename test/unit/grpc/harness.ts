@@ -130,7 +130,7 @@ export class TestStream<ServerEvent> {
   readonly ended: Promise<StreamEnd>;
   private readonly client: grpc.Client;
   private waiting: (() => void)[] = [];
-  private isEnded = false;
+  isEnded = false;
 
   constructor(
     address: string,
