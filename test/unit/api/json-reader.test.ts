@@ -190,8 +190,8 @@ const hostile: readonly [name: string, piece: string, open: string, close: strin
   ["unknown numbers", "1,", '{"x":[', "1]}"],
   ["small objects", '{"a":1,"b":2},', '{"payload":[', "1]}"],
   [
-    "objects of 17 keys",
-    `{${Array.from({ length: 17 }, (_, i) => `"${i}":1`).join()}},`,
+    "objects of 33 keys",
+    `{${Array.from({ length: 33 }, (_, i) => `"${i}":1`).join()}},`,
     '{"payload":[',
     "1]}",
   ],
@@ -202,32 +202,48 @@ const hostile: readonly [name: string, piece: string, open: string, close: strin
   ["one long string", "a", '{"payload":"', '"}'],
 ];
 
+/** The least time of some rounds, of two ways in turn, so that other work disturbs both. */
+function leastMs(rounds: number, ...ways: readonly (() => void)[]): number[] {
+  const least = ways.map(() => Number.POSITIVE_INFINITY);
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, way] of ways.entries()) {
+      const started = performance.now();
+      way();
+      least[i] = Math.min(least[i] ?? 0, performance.now() - started);
+    }
+  }
+  return least;
+}
+
 for (const [name, piece, open, close] of hostile) {
   test(`1 MiB of ${name} is read in a few ms`, () => {
     const bytes = Buffer.from(open + piece.repeat(Math.floor((1 << 20) / piece.length)) + close);
-    let best = Number.POSITIVE_INFINITY;
-    for (let round = 0; round < 15; round++) {
-      const started = performance.now();
+    const own = () => {
       try {
         reader.parse(bytes, shape);
       } catch (error) {
         assert.ok(error instanceof QueueError);
       }
-      best = Math.min(best, performance.now() - started);
-    }
-    // The promise is 10 ms per MiB; twice that here, since the machine has other work.
-    assert.ok(best < 20, `${best.toFixed(1)} ms`);
+    };
+    const [ms = 0, builtIn = 0] = leastMs(10, own, () => JSON.parse(bytes.toString()));
+    // 2 to 11 ms where nothing else runs; on a busy machine the built-in parser is the measure.
+    assert.ok(
+      ms < Math.max(20, 5 * builtIn),
+      `${ms.toFixed(1)} ms, built in ${builtIn.toFixed(1)}`,
+    );
   });
 }
 
-test("1 MiB of distinct keys in one object is read in time", () => {
+test("90,000 keys in one object cost what they cost in 1,000 objects", () => {
   const keys = Array.from({ length: 90_000 }, (_, i) => `"${i}":1`);
-  const bytes = Buffer.from(`{"payload":{${keys.join()}}}`);
-  let best = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < 5; round++) {
-    const started = performance.now();
-    reader.parse(bytes, shape);
-    best = Math.min(best, performance.now() - started);
-  }
-  assert.ok(best < 40, `${best.toFixed(1)} ms`);
+  const one = Buffer.from(`{"payload":{${keys.join()}}}`);
+  const many = Buffer.from(
+    `{"payload":[${"x".repeat(1000).replace(/x/gu, () => `{${keys.splice(0, 90).join()}},`)}1]}`,
+  );
+  const [oneMs = 0, manyMs = 0] = leastMs(
+    8,
+    () => reader.parse(one, shape),
+    () => reader.parse(many, shape),
+  );
+  assert.ok(oneMs < 5 * manyMs + 5, `${oneMs.toFixed(1)} ms against ${manyMs.toFixed(1)} ms`);
 });
