@@ -132,7 +132,7 @@ export class KeySet {
   /** Starts over; memory that a large body needed is given back. */
   reset(): void {
     this.top = 0;
-    this.tables.clear();
+    if (this.tables.size > 0) this.tables.clear();
     if (this.a.length > keptKeys) {
       this.a = new Int32Array(keptKeys);
       this.b = new Int32Array(keptKeys);

@@ -114,11 +114,7 @@ export function createBodySchemas(dialect: Dialect) {
 
 export type BodySchemas = ReturnType<typeof createBodySchemas>;
 export type CreateBody = Type.Static<BodySchemas["create"]>;
-export type ClaimBody = Type.Static<BodySchemas["claim"]>;
 export type ClaimBatchBody = Type.Static<BodySchemas["claimBatch"]>;
-export type HeartbeatBody = Type.Static<BodySchemas["heartbeat"]>;
-export type AbandonBody = Type.Static<BodySchemas["abandon"]>;
-export type NackBody = Type.Static<BodySchemas["nack"]>;
 export type ResultBody = Type.Static<BodySchemas["result"]>;
 export type ResultItem = Type.Static<BodySchemas["resultItem"]>;
 export type CreateBatchBody = Type.Static<BodySchemas["createBatch"]>;
