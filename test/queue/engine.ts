@@ -41,7 +41,9 @@ export class Engine {
   readonly log: LogEntry[] = [];
   private applier = new Applier(this.state);
   private pending: { readonly batch: TestBatch; readonly generation: number } | null = null;
+  /** Last checkpoint begun, and last one landed. */
   private generation = 0;
+  private durable = 0;
   private loading = false;
   /** Land the pending checkpoint in the middle of the next read. */
   landDuringRead = false;
@@ -66,6 +68,7 @@ export class Engine {
   async append(data: Buffer): Promise<Outcome[]> {
     const outcomes = await this.applyEntry(data, this.index + 1);
     this.log.push({ data, outcomes });
+    this.evict();
     return outcomes;
   }
 
@@ -104,9 +107,14 @@ export class Engine {
     const { batch, generation } = this.pending;
     batch.land();
     this.pending = null;
+    this.durable = generation;
     this.state.overlay.thaw();
+    this.evict();
+  }
+
+  private evict(): void {
     // Never between the loading for a command and its apply.
-    if (!this.loading) evictRuns(this.state, this.options.evictBytes, generation);
+    if (!this.loading) evictRuns(this.state, this.options.evictBytes, this.durable);
   }
 
   checkpoint(): void {
@@ -120,6 +128,7 @@ export class Engine {
     if (landed) this.pending?.batch.land();
     this.pending = null;
     this.generation = 0;
+    this.durable = 0;
     const { state, applied } = await readState(this.kv);
     this.state = state;
     this.applier = new Applier(state);

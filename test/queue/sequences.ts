@@ -53,7 +53,7 @@ export const steps = (length: number): fc.Arbitrary<Step[]> =>
       b: small,
       c: small,
       d: small,
-      dt: fc.constantFrom(0, 0, 0, 1, 10, 300, 1000, 2500, 9000, 70_000),
+      dt: fc.constantFrom(0, 0, 0, -700, 1, 10, 300, 1000, 2500, 9000, 70_000),
       event: fc.constantFrom(...events),
       joined: fc.boolean(),
     }),
