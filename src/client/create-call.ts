@@ -1,8 +1,8 @@
 /** A call of a producer's user on its way, and the queue of those that wait for a frame. */
-import type { CreateInput } from "../api/create-coder.ts";
 import { limits } from "../base/limits.ts";
+import { type EncodedOptions, keyedGroup } from "./create-input.ts";
 import type { QuorumQError } from "./errors.ts";
-import type { SentFrame } from "./producer-stream.ts";
+import type { SentFrame, StreamPart } from "./producer-stream.ts";
 
 /** What became of one task. */
 export type EnqueueOutcome =
@@ -57,26 +57,27 @@ export class CreateCall {
   }
 }
 
-/** Tasks of one call that may share a frame. */
+/** Tasks of one call with the same options. */
 export interface Part {
   readonly call: CreateCall;
-  readonly tasks: readonly CreateInput[];
-  /** Place of each task in the call; null = the same place. */
-  readonly places: readonly number[] | null;
+  readonly options: EncodedOptions;
+  readonly payloads: readonly Uint8Array[];
+  /** Place in the call of the first one. */
+  readonly place: number;
   /** How many of them are in frames. */
   taken: number;
 }
 
-export interface Segment {
+/** What a frame carries of a part. */
+export interface Segment extends StreamPart {
   readonly part: Part;
-  readonly from: number;
-  readonly count: number;
 }
 
 /** A frame and whose tasks it carries. */
 export interface FrameInWork {
   readonly segments: readonly Segment[];
-  readonly tasks: readonly CreateInput[];
+  /** Whether each of its tasks has a key. */
+  readonly isKeyed: boolean;
   sent: SentFrame | null;
 }
 
@@ -90,15 +91,15 @@ export class WaitingParts {
   private readonly groups = new Map<string, Part[]>();
 
   add(part: Part): void {
-    const key = groupOf(part.tasks[0]);
+    const key = part.options.group;
     const group = this.groups.get(key);
     if (group === undefined) this.groups.set(key, [part]);
     else group.push(part);
     let bytes = 0;
-    for (const task of part.tasks) bytes += task.payload.length;
-    this.tasks += part.tasks.length;
+    for (const payload of part.payloads) bytes += payload.length;
+    this.tasks += part.payloads.length;
     this.bytes += bytes;
-    part.call.waitingTasks += part.tasks.length;
+    part.call.waitingTasks += part.payloads.length;
     part.call.waitingBytes += bytes;
   }
 
@@ -123,48 +124,50 @@ export class WaitingParts {
   }
 
   private fill(group: Part[]): FrameInWork | null {
-    const tasks: CreateInput[] = [];
     const segments: Segment[] = [];
-    let bytes = 0;
+    const room: Room = { tasks: limits.runTasks, bytes: limits.clientFrameBytes };
     let done = 0;
     for (const part of group) {
-      const from = part.taken;
       if (!part.call.isOver) {
-        bytes = this.takeFrom(part, tasks, bytes);
-        const count = part.taken - from;
-        if (count > 0) segments.push({ part, from, count });
-        if (part.taken < part.tasks.length) break;
+        const segment = this.takeFrom(part, room);
+        if (segment !== null) segments.push(segment);
+        if (part.taken < part.payloads.length) break;
       }
       done++;
     }
     group.splice(0, done);
-    if (tasks.length === 0) return null;
-    const frame: FrameInWork = { tasks, segments, sent: null };
+    const [first] = segments;
+    if (first === undefined) return null;
+    const isKeyed = first.options.group === keyedGroup;
+    const frame: FrameInWork = { segments, isKeyed, sent: null };
     for (const { part } of segments) part.call.frames.add(frame);
     return frame;
   }
 
-  /** @returns payload bytes of the frame so far */
-  private takeFrom(part: Part, tasks: CreateInput[], before: number): number {
-    const { call } = part;
-    let bytes = before;
-    while (part.taken < part.tasks.length && tasks.length < limits.runTasks) {
-      const task = part.tasks[part.taken] as CreateInput;
-      const size = task.payload.length;
-      if (tasks.length > 0 && bytes + size > limits.clientFrameBytes) break;
-      tasks.push(task);
+  private takeFrom(part: Part, room: Room): Segment | null {
+    const { call, options, payloads } = part;
+    const from = part.taken;
+    let bytes = 0;
+    while (part.taken < payloads.length && room.tasks > 0) {
+      const size = payloads[part.taken]?.length ?? 0;
+      // One that alone is too large goes alone.
+      if (size > room.bytes && room.tasks < limits.runTasks) break;
       part.taken++;
+      room.tasks--;
+      room.bytes -= size;
       bytes += size;
-      this.tasks--;
-      this.bytes -= size;
-      call.waitingTasks--;
-      call.waitingBytes -= size;
     }
-    return bytes;
+    const count = part.taken - from;
+    this.tasks -= count;
+    this.bytes -= bytes;
+    call.waitingTasks -= count;
+    call.waitingBytes -= bytes;
+    return count === 0 ? null : { part, options, fields: options.fields, payloads, from, count };
   }
 }
 
-function groupOf(task: CreateInput | undefined): string {
-  if (task === undefined || task.idempotencyKey !== undefined) return "";
-  return `${task.priority ?? 0}${task.queue}`;
+/** What a frame still takes. */
+interface Room {
+  tasks: number;
+  bytes: number;
 }

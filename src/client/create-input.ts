@@ -1,4 +1,5 @@
 /** From what an application hands over to what a frame carries; checks what gRPC would clamp. */
+import { encodeTaskFields } from "../api/client-create-frame.ts";
 import type { CreateInput } from "../api/create-coder.ts";
 import type { Clock } from "../base/effects.ts";
 import { limits } from "../base/limits.ts";
@@ -35,11 +36,31 @@ export interface EnqueueItem extends TaskOptions {
 
 const queueName = /^[A-Za-z0-9._:-]{1,128}$/u;
 
-/** All of a CreateInput but what differs from task to task. */
-export type SharedInput = Omit<CreateInput, "seq" | "payload"> & { readonly priority: number };
+/** A queue and options, checked and encoded: what tasks of one frame may have in common. */
+export interface EncodedOptions {
+  readonly fields: Uint8Array;
+  /** Tasks of one group may share a frame: one queue and priority, or `keyedGroup`. */
+  readonly group: string;
+}
 
-/** @throws QuorumQError invalid_argument */
-export function sharedInput(queue: string, options: TaskOptions, clock: Clock): SharedInput {
+/** The group of all tasks with keys. */
+export const keyedGroup = "";
+
+/**
+ * Encodes what is the same for many tasks.
+ * @param clock - needed for a delay with parts of a second
+ * @throws QuorumQError invalid_argument
+ */
+export function encodeOptions(queue: string, options: TaskOptions, clock: Clock): EncodedOptions {
+  const shared = sharedInput(queue, options, clock);
+  const isKeyed = shared.idempotencyKey !== undefined;
+  const group = isKeyed ? keyedGroup : `${shared.priority}${queue}`;
+  return { fields: encodeTaskFields(shared), group };
+}
+
+type SharedInput = Omit<CreateInput, "seq" | "payload"> & { readonly priority: number };
+
+function sharedInput(queue: string, options: TaskOptions, clock: Clock): SharedInput {
   if (!queueName.test(queue)) throw invalid(`queue: "${queue}" is no queue's name`);
   const { priority = 0, maxAttempts, idempotencyKey, webhook, traceParent, traceState } = options;
   if (!isIntegerIn(priority, 0, limits.priorityMax)) throw invalid("priority: 0..9");

@@ -1,12 +1,11 @@
 /** The SDK's one door to grpc-js: a bidirectional stream of finished frames to one endpoint. */
 import { Client, type ClientDuplexStream, credentials, Metadata, status } from "@grpc/grpc-js";
-import type { StreamService } from "../api/proto.ts";
-import type { ProducerServerEvent, WorkerServerEvent } from "../api/proto-events.ts";
+import type { ProducerEvent, WorkerEvent } from "../api/client-events.ts";
 import type { ErrorCode } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { QuorumQError } from "./errors.ts";
 
-export type ServerEvent = ProducerServerEvent | WorkerServerEvent;
+export type ServerEvent = ProducerEvent | WorkerEvent;
 
 export interface StreamEvents {
   event(event: ServerEvent): void;
@@ -38,17 +37,17 @@ const channelOptions = {
   "grpc.keepalive_timeout_ms": 10_000,
 };
 
-export function createGrpcOpener(
-  service: StreamService<unknown, ProducerServerEvent> | StreamService<unknown, WorkerServerEvent>,
-): StreamOpener {
-  const { path, requestSerialize } = service.Stream;
-  const deserialize: (bytes: Buffer) => ServerEvent = service.Stream.responseDeserialize;
+/**
+ * @param path - of the method, "/package.Service/Method"
+ * @param read - decodes an event; may throw DecodeError, which ends the stream
+ */
+export function createGrpcOpener(path: string, read: (bytes: Buffer) => ServerEvent): StreamOpener {
   return (endpoint, events) => {
     const client = new Client(endpoint, credentials.createInsecure(), channelOptions);
     const call: ClientDuplexStream<Buffer, ServerEvent> = client.makeBidiStreamRequest(
       path,
-      requestSerialize,
-      deserialize,
+      finished,
+      read,
       new Metadata(),
     );
     let isOver = false;
@@ -78,6 +77,11 @@ export function createGrpcOpener(
       },
     };
   };
+}
+
+/** Frames are encoded before they come here. */
+function finished(frame: Buffer): Buffer {
+  return frame;
 }
 
 /** What the end of a stream means. OK and UNAVAILABLE are a node that stops or is gone. */

@@ -8,7 +8,7 @@
  */
 export type { ConnectOptions } from "./connect.ts";
 export type { EnqueueOutcome } from "./create-call.ts";
-export type { EnqueueItem, TaskOptions } from "./create-input.ts";
+export type { EncodedOptions, EnqueueItem, TaskOptions } from "./create-input.ts";
 export {
   type ClientErrorCode,
   FailTask,
@@ -31,14 +31,14 @@ export {
   type ProducerOptions,
 } from "./producer.ts";
 export {
-  type BatchOptions,
+  type CreateAckFrame,
   type CreateAcks,
-  type CreateInput,
   createProducerStream,
   type FrameOutcome,
   type ProducerStream,
   type ProducerStreamOptions,
   type SentFrame,
+  type StreamPart,
 } from "./producer-stream.ts";
 export type { ClientEffects } from "./system.ts";
 export {
@@ -50,8 +50,10 @@ export {
   type Claim,
   createWorkerStream,
   type ReceivedTask,
+  type ResultAckFrame,
   type ResultInput,
   type SettleAcks,
+  type TaskFrame,
   type WorkerStream,
   type WorkerStreamEvents,
   type WorkerStreamOptions,

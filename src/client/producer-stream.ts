@@ -6,7 +6,9 @@
  * A frame is `waiting` (for a stream, or after a retryable refusal) or `sent` on the open stream; it
  * leaves by its ack, by `forget`, when the server refuses this client, or by `close`.
  */
-import { type CreateInput, encodeCreateBatch } from "../api/create-coder.ts";
+import type { CreateAckFrame } from "../api/client-ack-frame.ts";
+import { type CreatePart, encodeCreateParts } from "../api/client-create-frame.ts";
+import { producerEventReader } from "../api/client-events.ts";
 import type { WireCluster } from "../api/proto-events.ts";
 import type { CreateAcks } from "../api/received-ack-coder.ts";
 import type { TimerHandle } from "../base/effects.ts";
@@ -21,17 +23,23 @@ import {
 } from "../base/task-id.ts";
 import { backoffMs } from "./backoff.ts";
 import { type Connection, type ConnectOptions, resolveConnect } from "./connect.ts";
+import {
+  type EncodedOptions,
+  encodeOptions,
+  keyedGroup,
+  type TaskOptions,
+} from "./create-input.ts";
 import { errorOfAck, isErrorCode, QuorumQError } from "./errors.ts";
 import { createGrpcOpener, type ServerEvent } from "./grpc-stream.ts";
 import { createSession, type Session } from "./session.ts";
 
-export type { CreateAcks, CreateInput };
+export type { CreateAckFrame, CreateAcks };
 
 export type FrameOutcome =
   | {
-      /** Every task has its final ack; those in `failures` were refused. */
+      /** Every task has its final ack; unless `areAllOk`, some were refused. */
       readonly kind: "acked";
-      readonly acks: CreateAcks;
+      readonly acks: CreateAckFrame;
       /** The frame went out more than once: `duplicates` may mean its own first try. */
       readonly isResent: boolean;
     }
@@ -45,12 +53,9 @@ export interface ProducerStreamOptions extends ConnectOptions {
   readonly window?: number;
 }
 
-/** What the tasks of `sendBatch` have in common. */
-export interface BatchOptions {
-  /** 0..9 */
-  readonly priority?: number;
-  /** 1..1000 */
-  readonly maxAttempts?: number;
+/** Tasks of a frame that share their options. */
+export interface StreamPart extends CreatePart {
+  readonly options: EncodedOptions;
 }
 
 /** A frame on its way. */
@@ -70,21 +75,23 @@ export interface ProducerStream {
   readonly hasRoom: boolean;
   /** Frames not acknowledged. */
   readonly inFlight: number;
-  /** First of `count` numbers for `CreateInput.seq` that this stream has not used. */
-  takeSeqs(count: number): number;
   /**
-   * Sends tasks as one frame: either up to 256 of one queue and priority without keys, or up to
-   * 1,000 with a key each. Seqs from `takeSeqs`. Payloads must not change until the ack.
+   * Checks and encodes what tasks have in common: do it once, use it often.
+   * @throws QuorumQError invalid_argument
+   */
+  encodeOptions(queue: string, options: TaskOptions): EncodedOptions;
+  /**
+   * Sends tasks as one frame: up to 256, either of one queue and priority without keys, or with a
+   * key each. Payloads must not change until the ack.
    * @param done - once, later; not after `forget` or `close`
    * @throws QuorumQError invalid_argument for another form, payload_too_large, overloaded
    * without room, closed
    */
-  send(tasks: readonly CreateInput[], done: (outcome: FrameOutcome) => void): SentFrame;
-  /** `send` for up to 256 payloads of one queue. */
+  send(parts: readonly StreamPart[], done: (outcome: FrameOutcome) => void): SentFrame;
+  /** `send` for 1..256 payloads with the same options. */
   sendBatch(
-    queue: string,
+    options: EncodedOptions,
     payloads: readonly Uint8Array[],
-    options: BatchOptions,
     done: (outcome: FrameOutcome) => void,
   ): SentFrame;
   /** Gives the stream up and sends everything again on the next one. */
@@ -98,21 +105,24 @@ export interface ProducerStream {
  *
  * @example
  * const stream = createProducerStream({ endpoints: "127.0.0.1:9092" });
- * stream.sendBatch("mail", payloads, {}, (outcome) => { if (outcome.kind === "acked") next(); });
+ * const options = stream.encodeOptions("mail", { priority: 5 });
+ * stream.sendBatch(options, payloads, (outcome) => { if (outcome.kind === "acked") next(); });
  */
 export function createProducerStream(options: ProducerStreamOptions): ProducerStream {
   return new RawProducerStream(resolveConnect(options), options.window);
 }
 
 class Frame implements SentFrame {
-  readonly tasks: readonly CreateInput[];
+  readonly seq: number;
+  readonly count: number;
   readonly payloadBytes: number;
   readonly done: (outcome: FrameOutcome) => void;
   /** null for tasks with keys: the keys make them safe to repeat. */
   readonly runKey: Uint8Array | null;
   private readonly owner: RawProducerStream;
+  private parts: readonly StreamPart[];
   /** Made when it is first sent, since only HelloAck tells the number of shards. */
-  buffer: Buffer | null = null;
+  private buffer: Buffer | null = null;
   sends = 0;
   refusal: QuorumQError | null = null;
   /** A try of it was lost without an answer, or answered in part. */
@@ -121,21 +131,30 @@ class Frame implements SentFrame {
 
   constructor(
     owner: RawProducerStream,
-    tasks: readonly CreateInput[],
-    runKey: Uint8Array | null,
+    fields: {
+      readonly parts: readonly StreamPart[];
+      readonly seq: number;
+      readonly runKey: Uint8Array | null;
+    },
     done: (outcome: FrameOutcome) => void,
   ) {
     this.owner = owner;
-    this.tasks = tasks;
-    this.runKey = runKey;
+    this.parts = fields.parts;
+    this.seq = fields.seq;
+    this.runKey = fields.runKey;
     this.done = done;
-    let bytes = 0;
-    for (const task of tasks) bytes += task.payload.length;
-    this.payloadBytes = bytes;
+    this.count = countOf(fields.parts);
+    this.payloadBytes = payloadBytesOf(fields.parts);
   }
 
-  get seq(): number {
-    return (this.tasks[0] as CreateInput).seq;
+  /** @param runId - called at most once, for a frame with a run key */
+  encode(runId: (key: Uint8Array) => Uint8Array): Buffer {
+    if (this.buffer === null) {
+      const id = this.runKey === null ? null : runId(this.runKey);
+      this.buffer = encodeCreateParts(this.parts, this.seq, id);
+      this.parts = [];
+    }
+    return this.buffer;
   }
 
   get mayHaveHappened(): boolean {
@@ -174,7 +193,7 @@ class RawProducerStream implements ProducerStream {
     this.runKeys = createRunKeySource(random);
     const { wire, token, effects, endpoints } = connection;
     const hello = wire.encodeProducerHello({ token, followLeader: true });
-    const open = createGrpcOpener(wire.producer);
+    const open = createGrpcOpener(wire.producer.Stream.path, producerEventReader(wire));
     this.session = createSession(
       { effects, endpoints, open, hello },
       {
@@ -194,17 +213,16 @@ class RawProducerStream implements ProducerStream {
     return this.frames.size;
   }
 
-  takeSeqs(count: number): number {
-    const first = this.nextSeq;
-    this.nextSeq += count;
-    return first;
+  encodeOptions(queue: string, options: TaskOptions): EncodedOptions {
+    return encodeOptions(queue, options, this.connection.effects.clock);
   }
 
-  send(tasks: readonly CreateInput[], done: (outcome: FrameOutcome) => void): SentFrame {
+  send(parts: readonly StreamPart[], done: (outcome: FrameOutcome) => void): SentFrame {
     if (this.isClosed) throw new QuorumQError("closed", "the producer is closed");
     if (!this.hasRoom) throw new QuorumQError("overloaded", "the window of frames is full");
-    const isRun = checkForm(tasks);
-    const frame = new Frame(this, tasks, isRun ? this.nextRunKey() : null, done);
+    const runKey = checkForm(parts) ? this.nextRunKey() : null;
+    const frame = new Frame(this, { parts, seq: this.nextSeq, runKey }, done);
+    this.nextSeq += frame.count;
     if (frame.payloadBytes > limits.grpcMessageBytes) {
       throw new QuorumQError("payload_too_large", `payload: ${frame.payloadBytes} bytes`);
     }
@@ -216,14 +234,12 @@ class RawProducerStream implements ProducerStream {
   }
 
   sendBatch(
-    queue: string,
+    options: EncodedOptions,
     payloads: readonly Uint8Array[],
-    options: BatchOptions,
     done: (outcome: FrameOutcome) => void,
   ): SentFrame {
-    let seq = this.takeSeqs(payloads.length);
-    const tasks = payloads.map((payload) => ({ seq: seq++, queue, payload, ...options }));
-    return this.send(tasks, done);
+    const { fields } = options;
+    return this.send([{ options, fields, payloads, from: 0, count: payloads.length }], done);
   }
 
   restart(reason: QuorumQError): void {
@@ -260,21 +276,18 @@ class RawProducerStream implements ProducerStream {
   }
 
   private transmit(frame: Frame): void {
-    if (frame.buffer === null) {
-      const runId = frame.runKey === null ? null : this.runId(frame.runKey);
-      frame.buffer = encodeCreateBatch(frame.tasks, runId);
-      if (frame.buffer.length > limits.grpcMessageBytes) {
-        const text = `payload: the frame has ${frame.buffer.length} bytes`;
-        const error = new QuorumQError("payload_too_large", text);
-        this.drop(frame);
-        this.connection.effects.timers.soon(() => frame.done({ kind: "failed", error }));
-        return;
-      }
+    const buffer = frame.encode((key) => this.runId(key));
+    if (buffer.length > limits.grpcMessageBytes) {
+      const text = `payload: the frame has ${buffer.length} bytes`;
+      const error = new QuorumQError("payload_too_large", text);
+      this.drop(frame);
+      this.connection.effects.timers.soon(() => frame.done({ kind: "failed", error }));
+      return;
     }
     frame.sends++;
     frame.refusal = null;
     frame.unansweredSinceMs = this.connection.effects.clock.monotonicMs();
-    this.session.write(frame.buffer);
+    this.session.write(buffer);
   }
 
   /** The run's first id, in a shard that this node leads if it leads any: that saves a hop. */
@@ -289,20 +302,21 @@ class RawProducerStream implements ProducerStream {
   }
 
   private receive(event: ServerEvent): void {
-    if (event.kind !== "create_ack_batch") return;
-    const frame = this.frames.get(event.seqs[0] ?? 0);
+    if (event.kind !== "create_acks") return;
+    const frame = this.frames.get(event.firstSeq);
     if (frame === undefined) return;
-    if (event.count !== frame.tasks.length) {
-      const text = `${event.count} acks for a frame of ${frame.tasks.length} tasks`;
+    if (event.count !== frame.count) {
+      const text = `${event.count} acks for a frame of ${frame.count} tasks`;
       this.finish(frame, { kind: "failed", error: new QuorumQError("internal", text) });
       return;
     }
     frame.unansweredSinceMs = Number.POSITIVE_INFINITY;
-    frame.refusal = retryableRefusal(event, frame.sends);
-    if (frame.refusal === null) {
+    const refused = event.areAllOk ? null : event.decode();
+    frame.refusal = refused === null ? null : retryableRefusal(refused, frame.sends);
+    if (refused === null || frame.refusal === null) {
       this.finish(frame, { kind: "acked", acks: event, isResent: frame.sends > 1 });
     } else {
-      if (leavesDoubt(event, frame.refusal)) frame.isUncertain = true;
+      if (leavesDoubt(refused, frame.refusal)) frame.isUncertain = true;
       this.retry(frame.refusal);
     }
   }
@@ -350,22 +364,33 @@ class RawProducerStream implements ProducerStream {
 }
 
 /** @returns whether the tasks form a run; else each has a key. @throws QuorumQError */
-function checkForm(tasks: readonly CreateInput[]): boolean {
-  const [first] = tasks;
-  if (first === undefined) throw new QuorumQError("invalid_argument", "a frame needs a task");
-  const isRun = first.idempotencyKey === undefined;
-  const most = isRun ? limits.runTasks : limits.batchItems;
-  if (tasks.length > most) {
-    throw new QuorumQError("invalid_argument", `tasks: ${tasks.length}, at most ${most}`);
+function checkForm(parts: readonly StreamPart[]): boolean {
+  const count = countOf(parts);
+  if (count === 0 || count > limits.runTasks) {
+    throw new QuorumQError(
+      "invalid_argument",
+      `tasks: ${count}, a frame has 1..${limits.runTasks}`,
+    );
   }
-  for (const task of tasks) {
-    const isSame = task.queue === first.queue && task.priority === first.priority;
-    if ((task.idempotencyKey === undefined) !== isRun || (isRun && !isSame)) {
-      const text = "tasks: keys on all, or one queue and priority and no key";
-      throw new QuorumQError("invalid_argument", text);
-    }
+  const [first] = parts;
+  if (first === undefined || parts.some(({ options }) => options.group !== first.options.group)) {
+    throw new QuorumQError("invalid_argument", "tasks: keys on all, or one queue and priority");
   }
-  return isRun;
+  return first.options.group !== keyedGroup;
+}
+
+function countOf(parts: readonly StreamPart[]): number {
+  let count = 0;
+  for (const part of parts) count += part.count;
+  return count;
+}
+
+function payloadBytesOf(parts: readonly StreamPart[]): number {
+  let bytes = 0;
+  for (const { payloads, from, count } of parts) {
+    for (let i = from; i < from + count; i++) bytes += (payloads[i] as Uint8Array).length;
+  }
+  return bytes;
 }
 
 /**

@@ -4,7 +4,6 @@
  * What is enqueued in one turn of the event loop, or while the window of frames is full, goes into
  * the next frame: no timer, no delay of its own.
  */
-import type { CreateInput } from "../api/create-coder.ts";
 import type { TimerHandle } from "../base/effects.ts";
 import { limits } from "../base/limits.ts";
 import { type ConnectOptions, resolveConnect } from "./connect.ts";
@@ -17,7 +16,7 @@ import {
   type Segment,
   WaitingParts,
 } from "./create-call.ts";
-import { type EnqueueItem, encodeValue, sharedInput, type TaskOptions } from "./create-input.ts";
+import { type EnqueueItem, encodeValue, type TaskOptions } from "./create-input.ts";
 import { errorOfAck, QuorumQError } from "./errors.ts";
 import {
   type CreateAcks,
@@ -112,9 +111,9 @@ class StreamProducer implements Producer {
   }
 
   async enqueue(queue: string, payload: unknown, options: EnqueueOptions = {}): Promise<Enqueued> {
-    const shared = sharedInput(queue, options, this.effects.clock);
-    const task = { seq: this.stream.takeSeqs(1), payload: encodeValue(payload), ...shared };
-    const [outcome] = await this.call([{ tasks: [task], places: null }], 1, options.timeoutMs);
+    const encoded = this.stream.encodeOptions(queue, options);
+    const part = { options: encoded, payloads: [encodeValue(payload)], place: 0 };
+    const [outcome] = await this.call([part], 1, options.timeoutMs);
     if (outcome?.kind === "created") return { id: outcome.id, duplicate: outcome.duplicate };
     throw outcome?.error ?? new QuorumQError("internal", "no outcome");
   }
@@ -124,31 +123,21 @@ class StreamProducer implements Producer {
     payloads: readonly unknown[],
     options: Omit<EnqueueOptions, "idempotencyKey"> = {},
   ): Promise<readonly EnqueueOutcome[]> {
-    const shared = sharedInput(queue, { ...options }, this.effects.clock);
-    let seq = this.stream.takeSeqs(payloads.length);
-    const tasks = payloads.map((payload) => ({
-      seq: seq++,
-      payload: encodeValue(payload),
-      ...shared,
-    }));
-    return this.call([{ tasks, places: null }], tasks.length, options.timeoutMs);
+    const encoded = this.stream.encodeOptions(queue, options);
+    const part = { options: encoded, payloads: payloads.map(encodeValue), place: 0 };
+    return this.call([part], payloads.length, options.timeoutMs);
   }
 
   async enqueueBatch(
     items: readonly EnqueueItem[],
     options: { readonly timeoutMs?: number } = {},
   ): Promise<readonly EnqueueOutcome[]> {
-    let seq = this.stream.takeSeqs(items.length);
-    const groups = new Map<string, { tasks: CreateInput[]; places: number[] }>();
-    items.forEach((item, place) => {
-      const shared = sharedInput(item.queue, item, this.effects.clock);
-      const key = shared.idempotencyKey === undefined ? `${shared.priority}${shared.queue}` : "";
-      const group = groups.get(key) ?? { tasks: [], places: [] };
-      groups.set(key, group);
-      group.tasks.push({ seq: seq++, payload: encodeValue(item.payload), ...shared });
-      group.places.push(place);
-    });
-    return this.call([...groups.values()], items.length, options.timeoutMs);
+    const parts = items.map((item, place) => ({
+      options: this.stream.encodeOptions(item.queue, item),
+      payloads: [encodeValue(item.payload)],
+      place,
+    }));
+    return this.call(parts, items.length, options.timeoutMs);
   }
 
   close(): Promise<void> {
@@ -167,7 +156,7 @@ class StreamProducer implements Producer {
   }
 
   private call(
-    groups: readonly Pick<Part, "tasks" | "places">[],
+    parts: readonly Pick<Part, "options" | "payloads" | "place">[],
     count: number,
     timeoutMs: number | undefined,
   ): Promise<readonly EnqueueOutcome[]> {
@@ -186,7 +175,7 @@ class StreamProducer implements Producer {
       const deadlineMs = this.effects.clock.monotonicMs() + (timeoutMs ?? this.timeoutMs);
       const call = new CreateCall(count, deadlineMs, end);
       this.calls.add(call);
-      for (const { tasks, places } of groups) waiting.add({ call, tasks, places, taken: 0 });
+      for (const part of parts) waiting.add({ ...part, call, taken: 0 });
       this.watchDeadline(deadlineMs);
       this.schedulePump();
     });
@@ -212,7 +201,7 @@ class StreamProducer implements Producer {
 
   private sendFrame(frame: FrameInWork): void {
     try {
-      frame.sent = this.stream.send(frame.tasks, (outcome) => this.answered(frame, outcome));
+      frame.sent = this.stream.send(frame.segments, (outcome) => this.answered(frame, outcome));
     } catch (error) {
       if (!(error instanceof QuorumQError)) throw error;
       this.refuseFrame(frame, error);
@@ -222,7 +211,7 @@ class StreamProducer implements Producer {
   private answered(frame: FrameInWork, outcome: FrameOutcome): void {
     switch (outcome.kind) {
       case "acked":
-        this.acked(frame, outcome.acks);
+        this.acked(frame, outcome.acks.decode());
         break;
       case "failed":
         this.refuseFrame(frame, outcome.error);
@@ -238,8 +227,7 @@ class StreamProducer implements Producer {
     let at = 0;
     for (const segment of frame.segments) {
       for (let i = 0; i < segment.count; i++) {
-        this.settle(segment, i, outcomeOf(acks, at, frame.tasks[at]));
-        at++;
+        this.settle(segment, i, outcomeOf(acks, at++, frame.isKeyed));
       }
       segment.part.call.frames.delete(frame);
     }
@@ -254,8 +242,7 @@ class StreamProducer implements Producer {
 
   private settle({ part, from }: Segment, i: number, outcome: EnqueueOutcome): void {
     if (part.call.isOver) return;
-    const place = part.places === null ? from + i : (part.places[from + i] ?? 0);
-    if (part.call.settle(place, outcome)) this.forgetCall(part.call);
+    if (part.call.settle(part.place + from + i, outcome)) this.forgetCall(part.call);
   }
 
   private failCall(call: CreateCall, error: QuorumQError): void {
@@ -303,11 +290,11 @@ class StreamProducer implements Producer {
   }
 }
 
-function outcomeOf(acks: CreateAcks, at: number, task: CreateInput | undefined): EnqueueOutcome {
+function outcomeOf(acks: CreateAcks, at: number, isKeyed: boolean): EnqueueOutcome {
   const failure = acks.failures[at];
   if (failure !== undefined) return { kind: "refused", error: errorOfAck(failure) };
   // Without a key of the user's, only the SDK's own first try can have made the task.
-  const duplicate = task?.idempotencyKey !== undefined && acks.duplicates[at] === 1;
+  const duplicate = isKeyed && acks.duplicates[at] === 1;
   return { kind: "created", id: acks.taskIds[at] ?? "", duplicate };
 }
 

@@ -4,6 +4,9 @@
  * the same lease tokens.
  */
 
+import type { ResultAckFrame } from "../api/client-ack-frame.ts";
+import { workerEventReader } from "../api/client-events.ts";
+import { encodeCompletions, type TaskFrame } from "../api/client-task-frame.ts";
 import { encodeReady } from "../api/ready-coder.ts";
 import type { SettleAcks } from "../api/received-ack-coder.ts";
 import {
@@ -20,7 +23,7 @@ import { QuorumQError } from "./errors.ts";
 import { createGrpcOpener, type ServerEvent } from "./grpc-stream.ts";
 import { createSession, type Session } from "./session.ts";
 
-export type { ReceivedTask, ResultInput, SettleAcks };
+export type { ReceivedTask, ResultAckFrame, ResultInput, SettleAcks, TaskFrame };
 
 export interface WorkerStreamOptions extends ConnectOptions {
   /** Queues to take from; none = all that the token allows. */
@@ -36,8 +39,11 @@ export interface WorkerStreamEvents {
   /** A new stream is up: Readys of before are void, tasks held may still be settled. */
   opened(): void;
   /** Answers one Ready. */
-  tasks(tasks: readonly ReceivedTask[]): void;
-  acks(acks: SettleAcks): void;
+  tasks(tasks: TaskFrame): void;
+  /** Answers one frame of results, in its order. */
+  resultAcks(acks: ResultAckFrame): void;
+  /** Answers a nack, heartbeat or abandon. */
+  ack(ack: SettleAcks): void;
   /** The task was canceled: its lease is over. */
   canceled(taskId: string, leaseToken: number): void;
   /** The stream is gone; another one will come. */
@@ -60,8 +66,8 @@ export interface WorkerStream {
   ready(count: number): void;
   /** One frame of results; answered by one ack batch in the same order. */
   results(results: readonly ResultInput[]): void;
-  /** Completes tasks without results, in one frame. */
-  complete(claims: readonly Claim[]): void;
+  /** Completes all tasks of a frame without results, in one frame. */
+  complete(tasks: TaskFrame): void;
   /** @param delaySeconds - 0 = by the backoff policy; -1 = at once */
   nack(claim: Claim, options: { readonly delaySeconds: number; readonly reason: string }): void;
   /** @param extendSeconds - 0 = the length it was claimed with */
@@ -109,8 +115,9 @@ class RawWorkerStream implements WorkerStream {
       followLeader: true,
       releaseOnClose: true,
     });
+    const open = createGrpcOpener(wire.worker.Stream.path, workerEventReader(wire));
     this.session = createSession(
-      { effects, endpoints, open: createGrpcOpener(wire.worker), hello },
+      { effects, endpoints, open, hello },
       {
         opened: () => events.opened(),
         event: (event) => this.receive(event),
@@ -137,16 +144,8 @@ class RawWorkerStream implements WorkerStream {
     this.session.write(encodeResultBatch(results));
   }
 
-  complete(claims: readonly Claim[]): void {
-    this.results(
-      claims.map(({ id, leaseToken }) => ({
-        taskId: id,
-        leaseToken,
-        status: "COMPLETED",
-        result: null,
-        error: "",
-      })),
-    );
+  complete(tasks: TaskFrame): void {
+    this.session.write(encodeCompletions(tasks));
   }
 
   nack(claim: Claim, options: { readonly delaySeconds: number; readonly reason: string }): void {
@@ -173,19 +172,19 @@ class RawWorkerStream implements WorkerStream {
 
   private receive(event: ServerEvent): void {
     switch (event.kind) {
-      case "task":
-      case "task_batch":
-        this.events.tasks(event.tasks);
+      case "tasks":
+        this.events.tasks(event);
+        return;
+      case "result_acks":
+        this.events.resultAcks(event);
         return;
       case "cancel":
         this.events.canceled(event.taskId, event.leaseToken);
         return;
-      case "result_ack":
-      case "result_ack_batch":
       case "nack_ack":
       case "heartbeat_ack":
       case "abandon_ack":
-        this.events.acks(event);
+        this.events.ack(event);
         return;
       default:
       // Arms of a later version.

@@ -5,7 +5,6 @@
  * third of their length by one timer for all tasks.
  */
 import type { SettleAcks } from "../api/received-ack-coder.ts";
-import type { ReceivedTask } from "../api/task-coder.ts";
 import type { TimerHandle } from "../base/effects.ts";
 import { limits } from "../base/limits.ts";
 import { type ConnectOptions, resolveConnect } from "./connect.ts";
@@ -13,7 +12,7 @@ import { errorOfAck, QuorumQError } from "./errors.ts";
 import { HeldTask } from "./held-task.ts";
 import { Settler } from "./settler.ts";
 import type { ClientEffects } from "./system.ts";
-import { createWorkerStream, type WorkerStream } from "./worker-stream.ts";
+import { createWorkerStream, type TaskFrame, type WorkerStream } from "./worker-stream.ts";
 import {
   type Settlement,
   settlementOfError,
@@ -125,7 +124,8 @@ class StreamWorker implements Worker {
       {
         opened: () => this.opened(),
         tasks: (tasks) => this.take(tasks),
-        acks: (acks) => this.acked(acks),
+        resultAcks: (acks) => this.settler.acked(acks.decode()),
+        ack: (ack) => this.acked(ack),
         canceled: (taskId, leaseToken) => this.canceled(taskId, leaseToken),
         lost: (error) => this.lost(error),
         refused: (error) => this.refused(error),
@@ -220,10 +220,11 @@ class StreamWorker implements Worker {
     });
   }
 
-  private take(tasks: readonly ReceivedTask[]): void {
+  private take(tasks: TaskFrame): void {
     this.isReadyOut = false;
     const nowMs = this.effects.clock.monotonicMs();
-    for (const task of tasks) {
+    for (let i = 0; i < tasks.count; i++) {
+      const task = tasks.task(i);
       const known = this.live.get(task.id);
       if (known !== undefined) this.lose(known, leaseLost());
       const held = new HeldTask(task, nowMs, this.leaseMs);
