@@ -69,7 +69,10 @@ export class EntryApplier {
   /** Adds committed entries; applying begins once the current code has run. */
   add(entries: readonly Entry[], done: () => void): void {
     this.batches.push({ entries, done });
-    if (this.running || this.stopped) return;
+    if (!this.running && !this.stopped) this.schedule();
+  }
+
+  private schedule(): void {
     this.running = true;
     // A microtask, so that the next write is on its way before this one's results are worked out.
     queueMicrotask(() => this.run());
@@ -86,7 +89,7 @@ export class EntryApplier {
       this.deps.turnOver();
       if (waiting === "done") {
         this.running = false;
-        if (this.batches.length > 0 && !this.stopped) this.add([], () => undefined);
+        if (this.batches.length > 0 && !this.stopped) this.schedule();
       } else if (waiting === "yield") {
         this.deps.timers.soon(() => this.run());
       } else {
