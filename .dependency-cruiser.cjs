@@ -14,7 +14,12 @@ const rows = {
   storage: { src: ["base/"], core: ["fs", "fs/promises", "path"], npm: ["classic-level"] },
   transport: { src: ["base/"], core: ["net"], npm: [] },
   shard: { src: ["base/", "raft/", "queue/", "storage/", "transport/"], core: [], npm: [] },
-  router: { src: ["base/", "shard/", "queue/command.ts"], core: ["crypto"], npm: [] },
+  // the codecs of what it proposes
+  router: {
+    src: ["base/", "shard/", "queue/(command|task-record|settle-groups)\\.ts$"],
+    core: ["crypto"],
+    npm: [],
+  },
   auth: { src: ["base/"], core: ["crypto"], npm: [] },
   api: { src: ["base/"], core: ["buffer", "path", "url"], npm: ["typebox", "@grpc/proto-loader"] },
   "edge/http": {

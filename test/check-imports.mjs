@@ -2,9 +2,9 @@
  * Checks the import rules of .dependency-cruiser.cjs. Fails as well when it saw too few modules:
  * without a parser for TypeScript the tool finds none and is content.
  */
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cruise } from "dependency-cruiser";
 
@@ -21,7 +21,10 @@ const seen = new Set(
   output.modules.filter((module) => files.includes(module.source)).map((module) => module.source),
 );
 const missing = files.filter((file) => !seen.has(file));
-const found = output.summary.violations.filter((violation) => violation.rule.severity === "error");
+const found = output.summary.violations.filter(
+  ({ rule, from, cycle }) =>
+    rule.severity === "error" && (cycle === undefined || runs(from, cycle)),
+);
 
 for (const { rule, from, to, cycle } of found) {
   const path = cycle === undefined ? to : cycle.map((step) => step.name).join(" → ");
@@ -32,6 +35,24 @@ console.log(
   `${seen.size} modules, ${output.summary.totalDependenciesCruised} imports, ${found.length} violations`,
 );
 process.exitCode = found.length > 0 || missing.length > 0 || seen.size === 0 ? 1 : 0;
+
+/**
+ * Whether a cycle exists at run time. Two types that hold each other may name each other: one
+ * `import type` on the way is erased (verbatimModuleSyntax) and breaks the cycle.
+ */
+function runs(from, cycle) {
+  const steps = [from, ...cycle.map((step) => step.name)];
+  return steps.slice(1).every((to, i) => !isErased(steps[i], to));
+}
+
+function isErased(from, to) {
+  const name = basename(to).replace(".", "\\.");
+  const text = readFileSync(join(root, from), "utf8");
+  const imports = text.match(
+    new RegExp(`^(import|export)\\b[^;]*["']\\.[^"']*/${name}["'];`, "gm"),
+  );
+  return imports?.every((line) => line.startsWith("import type")) ?? false;
+}
 
 function sourcesOf(folder) {
   let names = [];
