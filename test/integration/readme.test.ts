@@ -1,0 +1,116 @@
+/**
+ * Every example in README.md is run: a code block that no test here takes is a failure, so an
+ * example cannot rot unseen. Ports and paths are replaced by the test's own.
+ */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { makeDirectory, runQuorumq, type Server, startServer } from "./process.ts";
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+interface Block {
+  readonly language: string;
+  readonly text: string;
+  taken: boolean;
+}
+
+const blocks: Block[] = [
+  ...readFileSync(join(root, "README.md"), "utf8").matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm),
+].map((match) => ({ language: match[1] ?? "", text: match[2] ?? "", taken: false }));
+
+/** The one block of a language that holds the text; marks it as taken. */
+function block(language: string, holds: string): string {
+  const found = blocks.filter((b) => b.language === language && b.text.includes(holds));
+  assert.equal(found.length, 1, `one ${language} block with "${holds}"`);
+  const [only] = found as [Block];
+  only.taken = true;
+  return only.text;
+}
+
+describe("README.md", () => {
+  const directory = makeDirectory();
+  let server: Server;
+
+  before(async () => {
+    server = await startServer(join(directory.path, "data"));
+  });
+
+  after(async () => {
+    server.signal("SIGTERM");
+    await server.ended;
+    directory.remove();
+  });
+
+  test("the two commands are the package's scripts, and CI runs the second from a clean clone", () => {
+    const scripts = JSON.parse(readFileSync(join(root, "package.json"), "utf8")).scripts;
+    assert.equal(block("sh", "npm start").trim(), "npm ci && npm start");
+    assert.equal(block("sh", "npm test").trim(), "npm ci && npm test");
+    assert.match(scripts.start, /dist\/main\.cjs serve$/);
+    assert.equal(typeof scripts.test, "string");
+    assert.match(readFileSync(join(root, ".ci/run"), "utf8"), /npm test/);
+  });
+
+  test("the way of a task by curl ends in its result", async () => {
+    const script = block("sh", "curl").replaceAll("localhost:8080", `127.0.0.1:${server.ports.http}`);
+    const { stdout } = await run("bash", ["-euc", script], { cwd: directory.path });
+    const answers = stdout.split("}{").length;
+    assert.equal(answers, 4, stdout);
+    assert.match(stdout, /"status":"COMPLETED","result":\{"sent":true\}/);
+  });
+
+  test("producer and worker in JavaScript", async () => {
+    const script = block("js", "createWorker").replaceAll("127.0.0.1:9092", `127.0.0.1:${server.ports.grpc}`);
+    const args = ["--input-type=module", "--eval", script];
+    const { stdout } = await run(process.execPath, args, { cwd: root, timeout: 20_000 });
+    const id = /created (\S+)/.exec(stdout)?.[1];
+    assert.ok(id, stdout);
+    const answer = await fetch(`${server.url}/v1/tasks/${id}/result?waitSeconds=5`);
+    const { task, result } = (await answer.json()) as {
+      task: { priority: number };
+      result: { result: unknown };
+    };
+    assert.equal(task.priority, 5);
+    assert.deepEqual(result.result, { done: "cat.png" });
+  });
+
+  test("the tokens file is taken", async () => {
+    const path = join(directory.path, "tokens.yaml");
+    writeFileSync(path, block("yaml", "tokenSha256"));
+    chmodSync(path, 0o600);
+    const guarded = await startServer(join(directory.path, "guarded"), { AUTH_TOKENS_FILE: path });
+    const ask = (token: string) =>
+      fetch(`${guarded.url}/v1/tasks`, {
+        method: "POST",
+        headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+        body: '{"command":"mail","payload":1}',
+      });
+    assert.equal((await ask("a-long-random-text-of-32-bytes-or-more")).status, 202);
+    assert.equal((await ask("another-long-random-text-of-32-bytes-or-more")).status, 401);
+    guarded.signal("SIGTERM");
+    await guarded.ended;
+  });
+
+  test("the configuration is taken", async () => {
+    const path = join(directory.path, "quorumq.yaml");
+    writeFileSync(path, block("yaml", "retention"));
+    const { code, stdout } = await runQuorumq(["config", "--config", path, "--json"]);
+    assert.equal(code, 0);
+    assert.match(stdout, /\/var\/lib\/quorumq/);
+  });
+
+  test("the Docker commands name files that are there", () => {
+    const text = block("sh", "docker");
+    for (const [path] of text.matchAll(/deploy\/\S+/g)) readFileSync(join(root, path));
+  });
+
+  test("no block is left over", () => {
+    const left = blocks.filter((b) => !b.taken);
+    assert.deepEqual(left, []);
+  });
+});
