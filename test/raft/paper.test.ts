@@ -291,6 +291,7 @@ test("5.4.2 figure 8: an entry of an earlier term on a majority is not committed
     entries: entriesOf([2], 2),
   });
   lab.node(3).step(spread);
+  lab.node(2).step(appendTo(2, { term: term(4), prevIndex: at(2), prevTerm: term(2) }));
   lab.settle();
   assert.deepEqual([lab.terms(1)[1], lab.terms(2)[1], lab.terms(3)[1]], [2, 2, 2]);
   assert.equal(lab.node(1).commitIndex, 0, "2@2 is on three of five, and not committed");
