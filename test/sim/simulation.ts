@@ -1,0 +1,340 @@
+/**
+ * One run: a phase with faults, in which anything may happen to the node and nothing untrue may be
+ * told; then a phase without, in which everything must come to its end; then the node is stopped,
+ * started and compared once more, and at last its store is damaged: it must refuse that one.
+ */
+import { limits } from "../../src/base/limits.ts";
+import { formatTaskId } from "../../src/base/task-id.ts";
+import { prefixes, readU64 } from "../../src/queue/keys.ts";
+import type { ModelTask } from "../queue/model.ts";
+import { taskIdOf } from "../queue/ops.ts";
+import { taskState } from "../../src/queue/run.ts";
+import type { LogRow } from "./checkers/oracle.ts";
+import { History } from "./checkers/history.ts";
+import { LeaderTimeCheck } from "./checkers/leader-time.ts";
+import { Oracle } from "./checkers/oracle.ts";
+import { checkState } from "./checkers/state.ts";
+import { EntryReader } from "../../src/queue/command-codec.ts";
+import { MachineClock, type ProcessTime, VirtualTime } from "./clock.ts";
+import { Nemesis } from "./nemesis.ts";
+import { type NodeListener, SimNode } from "./node.ts";
+import { Operator } from "./operator.ts";
+import { Producer } from "./producer.ts";
+import { Stream } from "./random.ts";
+import type { Scenario } from "./scenario.ts";
+import { TraceHash } from "./trace.ts";
+import type { VirtualStore } from "./virtual-store.ts";
+import { must } from "./violation.ts";
+import { Worker } from "./worker.ts";
+import { World } from "./world.ts";
+
+export interface Report {
+  /** Equal for equal runs. */
+  readonly hash: string;
+  readonly events: number;
+  readonly virtualMs: number;
+  readonly entries: number;
+  readonly answers: number;
+  readonly starts: number;
+  readonly faults: number;
+}
+
+/** Virtual ms in which everything must be settled once the faults are over. */
+const drainMs = 90_000;
+/** How late a delay or a lease may end on a healthy node (SPEC section 2), ms. */
+const delayLateMs = 50;
+const leaseLateMs = 100;
+/** Events between two comparisons of the whole state. */
+const checkEvery = 400;
+const logHeadBytes = 9;
+const startWallMs = 1_800_000_000_000;
+
+/**
+ * Plays a scenario.
+ * @param log - told of every transition
+ * @throws Violation, or whatever the node's code threw
+ */
+export async function simulate(
+  scenario: Scenario,
+  log: ((line: string) => void) | null,
+): Promise<Report> {
+  const before = { ...limits };
+  // The bounds are constants of the product; a run makes some of them small to meet them soon.
+  Object.assign(limits, scenario.limits);
+  try {
+    return await new Simulation(scenario, log).run();
+  } finally {
+    Object.assign(limits, before);
+  }
+}
+
+class Simulation implements NodeListener {
+  private readonly scenario: Scenario;
+  private readonly time = new VirtualTime();
+  private readonly hash = new TraceHash();
+  private readonly log: ((line: string) => void) | null;
+  private readonly oracle = new Oracle();
+  private readonly history = new History();
+  private readonly leaderTime = new LeaderTimeCheck();
+  private readonly node: SimNode;
+  private readonly world: World;
+  private readonly nemesis: Nemesis;
+  private failure: { readonly error: unknown } | null = null;
+  private starts = 0;
+  private endedUs = 0;
+  private healthyFromUs = Number.POSITIVE_INFINITY;
+  private damaged = false;
+  private nextCheck = 0;
+  /** Virtual time at which entries became durable, by index. */
+  private readonly durableUs: number[] = [];
+
+  constructor(scenario: Scenario, log: ((line: string) => void) | null) {
+    this.scenario = scenario;
+    this.log = log;
+    const { seed } = scenario;
+    const random = { disk: new Stream(seed, "disk"), node: new Stream(seed, "node") };
+    const machine = new MachineClock(this.time, startWallMs, scenario.clockRate);
+    this.node = new SimNode(scenario, machine, random, this);
+    this.world = new World({
+      scenario,
+      time: this.time,
+      node: this.node,
+      oracle: this.oracle,
+      history: this.history,
+      trace: (line) => this.trace(line),
+    });
+    this.nemesis = new Nemesis(this.world);
+    this.oracle.beforeExpire = (timeMs) => this.checkLateness(timeMs);
+  }
+
+  async run(): Promise<Report> {
+    const { scenario, world, node } = this;
+    node.start();
+    for (let i = 0; i < scenario.producers; i++) new Producer(world, i).start();
+    for (let i = 0; i < scenario.workers; i++) new Worker(world, i).start();
+    new Operator(world).start();
+    this.nemesis.start();
+    await this.until(() => this.time.nowUs >= scenario.faultMs * 1000, scenario.faultMs + 1_000);
+    this.trace("faults end");
+    world.draining = true;
+    this.nemesis.end();
+    this.healthyFromUs = this.time.nowUs + 1_000_000;
+    await this.until(() => this.isDrained(), drainMs);
+    this.trace("drained");
+    world.over = true;
+    await this.until(() => world.open.size === 0, 10_000);
+    this.checkEnd();
+    await this.restart();
+    await this.damage();
+    this.throwFailure();
+    const { events, nowUs } = this.time;
+    return {
+      hash: this.hash.text(),
+      events,
+      virtualMs: Math.floor(nowUs / 1000),
+      entries: this.oracle.lastIndex,
+      answers: world.answers,
+      starts: this.starts,
+      faults: this.nemesis.faults,
+    };
+  }
+
+  /** Runs until the condition holds; it must within so many virtual ms. */
+  private async until(isReached: () => boolean, withinMs: number): Promise<void> {
+    const end = this.time.nowUs + withinMs * 1000;
+    let reached = false;
+    // Where nothing else happens time must go on all the same.
+    const beat = () => {
+      if (!reached) this.time.after(20_000, beat);
+    };
+    beat();
+    await this.time.run(() => {
+      this.step();
+      reached = isReached();
+      return reached || this.time.nowUs > end;
+    });
+    this.throwFailure();
+    must(reached, "it comes to its end", isReached.toString().slice(0, 60), this.pendingText());
+  }
+
+  private throwFailure(): void {
+    if (this.failure) throw this.failure.error;
+  }
+
+  private step(): void {
+    this.throwFailure();
+    this.nemesis.step();
+    if (this.time.events >= this.nextCheck) this.checkWhole();
+  }
+
+  /** Compares everything, if the node stands at an entry's end that is durable. */
+  private checkWhole(): void {
+    const { node, oracle } = this;
+    if (node.state !== "up" || !node.shard?.leads) return;
+    const { applied, commit } = node.shard.stats();
+    if (applied !== oracle.lastIndex || commit !== applied) return;
+    this.nextCheck = this.time.events + checkEvery;
+    checkState(oracle.model, node.shard.state, node.store.rows);
+  }
+
+  private isDrained(): boolean {
+    const { node, oracle } = this;
+    if (node.state !== "up") return false;
+    if (this.world.open.size > this.scenario.workers) return false;
+    return !oracle.model.tasks().some(({ state }) => state <= taskState.leased);
+  }
+
+  private pendingText(): string {
+    const pending = this.oracle.model.tasks().filter(({ state }) => state <= taskState.leased);
+    const states = pending.map(({ state, due }) => `${state}/${due - this.oracle.model.now}`);
+    const open = [...this.world.open].map(({ what }) => what);
+    return `node ${this.node.state}; tasks ${states.join(" ")}; open ${open.join(", ")}`;
+  }
+
+  /** A healthy node ends delays and leases in time. */
+  private checkLateness(timeMs: number): void {
+    if (this.time.nowUs < this.healthyFromUs) return;
+    for (const task of this.oracle.model.tasks()) {
+      const isLease = task.state === taskState.leased;
+      if (!isLease && task.state !== taskState.delayed) continue;
+      const late = timeMs - task.due;
+      must(late <= (isLease ? leaseLateMs : delayLateMs), "what is due happens in time", late);
+    }
+  }
+
+  private checkEnd(): void {
+    const { oracle, history, world } = this;
+    const { doneRetentionMs, deadRetentionMs } = this.scenario.settings;
+    const kept = Math.min(doneRetentionMs, deadRetentionMs) > 1_000_000_000;
+    const ended = new Set(oracle.model.tasks().map((task) => taskIdText(task)));
+    for (const task of history.tasks.values()) {
+      if (task.created && kept) must(ended.has(task.id), "what was acknowledged is kept", task.id);
+    }
+    for (const worker of world.refusedWorkers) {
+      const logged = worker.startsWith("settle ")
+        ? oracle.settles.has(worker.slice(7))
+        : oracle.workers.has(worker);
+      must(!logged, "what was refused did not happen", worker);
+    }
+  }
+
+  /** Stops in order and starts again: nothing is different. */
+  private async restart(): Promise<void> {
+    const { node } = this;
+    node.stop();
+    await this.until(() => node.state === "down", 10_000);
+    const { starts } = this;
+    node.start();
+    await this.until(() => node.shard?.leads === true, 10_000);
+    must(this.starts === starts + 1, "one start is enough", this.starts);
+    this.checkWhole();
+  }
+
+  private async damage(): Promise<void> {
+    const { node, scenario } = this;
+    const random = this.world.stream("damage");
+    if (random.chance(0.5)) {
+      node.stop();
+      await this.until(() => node.state === "down", 10_000);
+    } else node.crash("power");
+    const { store } = node;
+    this.damaged = true;
+    if (scenario.damage === "tail") return this.loseTail(store);
+    if (scenario.damage === "table") store.flush();
+    const done = scenario.damage === "log" ? store.rotLog() : scenario.damage === "table" && store.rotTable();
+    if (!done) return;
+    this.trace(`damaged: ${scenario.damage}`);
+    node.start();
+    await this.until(() => node.state !== "starting", 10_000);
+    must(node.state === "refused", "a damaged store is refused", scenario.damage, node.state);
+  }
+
+  private async loseTail(store: VirtualStore): Promise<void> {
+    const { node } = this;
+    store.loseTail();
+    store.open();
+    store.close();
+    const last = lastIndexOf(store);
+    const lostUs = this.durableUs[last + 1];
+    this.trace(`tail lost behind ${last}`);
+    node.start();
+    await this.until(() => node.state !== "starting", 10_000);
+    if (lostUs === undefined || this.scenario.durability.kind !== "always") return;
+    // The fence is at most a second old, and its own write may have been on its way.
+    const ageMs = (this.endedUs - lostUs) / 1000;
+    if (ageMs < 1_100) return;
+    must(node.state === "refused", "a store that lost its end is refused", last, ageMs);
+  }
+
+  // What the node tells
+
+  trace(line: string): void {
+    this.hash.add(this.time.nowUs, line);
+    this.log?.(`${(this.time.nowUs / 1000).toFixed(3).padStart(11)} ms  ${line}`);
+  }
+
+  storeOpened(store: VirtualStore): void {
+    if (this.damaged) return;
+    this.oracle.recovered(store.rows);
+    this.noteDurable();
+    this.world.lostRest(this.endedUs);
+    this.trace(`recovered to ${this.oracle.lastIndex}`);
+  }
+
+  shardOpened(process: ProcessTime): void {
+    this.starts++;
+    this.nextCheck = 0;
+    const { lastTimeMs } = this.oracle;
+    this.leaderTime.started(lastTimeMs, process.wallMs(), process.monotonicMs());
+  }
+
+  adding({ index, row }: LogRow): void {
+    if (row.length === logHeadBytes) return;
+    const { timeMs, count } = new EntryReader(row.subarray(logHeadBytes));
+    this.trace(`entry ${index} at ${timeMs} with ${count}`);
+    const held = this.scenario.durability.kind !== "always";
+    if (!this.damaged) this.leaderTime.entry(timeMs, this.node.monotonicMs(), held);
+  }
+
+  writing(rows: readonly LogRow[]): void {
+    this.oracle.writing(rows);
+  }
+
+  written(): void {
+    if (this.damaged) return;
+    this.oracle.written();
+    this.noteDurable();
+    this.world.confirm();
+  }
+
+  private noteDurable(): void {
+    for (let i = this.oracle.lastIndex; i > 0 && this.durableUs[i] === undefined; i--) {
+      this.durableUs[i] = this.time.nowUs;
+    }
+  }
+
+  ended(how: string): void {
+    this.endedUs = this.time.nowUs;
+    this.trace(`node ended: ${how}`);
+    this.world.nodeEnded();
+    if (!this.world.over) this.nemesis.nodeEnded();
+  }
+
+  failed(error: unknown): void {
+    this.failure ??= { error };
+  }
+}
+
+function taskIdText(task: ModelTask): string {
+  return formatTaskId(taskIdOf({ key: task.run.key, place: task.place }));
+}
+
+/** The last log entry that a store holds, or up to which its log is cut. */
+function lastIndexOf({ rows }: VirtualStore): number {
+  const end = rows.lowerBound(`${prefixes.log}\xff\xff`);
+  const key = end > 0 ? rows.keyAt(end - 1) : "";
+  if (key.startsWith(prefixes.log)) return readU64(key, 1);
+  const cut = rows.get(`${prefixes.meta}log`);
+  // Behind the record's version byte.
+  return cut ? readU64(cut.toString("latin1"), 1) : 0;
+}
