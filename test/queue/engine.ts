@@ -16,7 +16,7 @@ import { readResultRow } from "../../src/queue/settle-groups.ts";
 import { resultKey, State } from "../../src/queue/state.ts";
 import { evictRuns, putCheckpoint, readState } from "../../src/shard/checkpoint.ts";
 import { loadNeeds, type ReadAhead } from "../../src/shard/loader.ts";
-import type { Trace } from "./model.ts";
+import type { Trace } from "./model-task.ts";
 import { type Op, type Outcome, toCommand, toOutcome } from "./ops.ts";
 import { type TestBatch, TestKv } from "./test-kv.ts";
 

@@ -8,7 +8,8 @@ import { it } from "node:test";
 import fc from "fast-check";
 import { col } from "../../src/queue/run.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
-import { Model, type ModelQueue } from "./model.ts";
+import { Model } from "./model.ts";
+import type { ModelQueue } from "./model-task.ts";
 import type { Op } from "./ops.ts";
 import { type Event, type Step, steps, toOp } from "./sequences.ts";
 
@@ -136,6 +137,6 @@ function property(name: string, options: EngineOptions, runs: number): void {
   });
 }
 
-property("agrees with the model when nothing stays in memory", tiny, 700);
-property("agrees with the model when some runs stay in memory", some, 400);
-property("agrees with the model when all stays in memory", plenty, 300);
+property("agrees with the model when nothing stays in memory", tiny, 1200);
+property("agrees with the model when some runs stay in memory", some, 900);
+property("agrees with the model when all stays in memory", plenty, 600);

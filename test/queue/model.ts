@@ -8,6 +8,16 @@ import type { Settings } from "../../src/queue/command.ts";
 import { taskState } from "../../src/queue/run.ts";
 import { defaultSettings } from "../../src/queue/state.ts";
 import {
+  abandonWait,
+  byDue,
+  byId,
+  isSameAgain,
+  type ModelQueue,
+  type ModelRun,
+  type ModelTask,
+  retentionEnd,
+} from "./model-task.ts";
+import {
   type Grant,
   type Op,
   type Outcome,
@@ -16,50 +26,11 @@ import {
   type TaskName,
 } from "./ops.ts";
 
+export type { ModelTask } from "./model-task.ts";
+
 const { delayed, ready, leased, completed, failed, dead, canceled, removed } = taskState;
 const notFound = errorCodes.not_found.number;
 const leaseLost = errorCodes.lease_lost.number;
-
-/** What a task's last settling left: a result, an error, or the mark of a lease that ran out. */
-export interface Trace {
-  readonly op: "complete" | "fail" | "nack" | "expired";
-  readonly result: string | null;
-  readonly error: string;
-}
-
-export interface ModelTask {
-  readonly run: ModelRun;
-  readonly place: number;
-  readonly max: number;
-  readonly size: number;
-  state: number;
-  attempts: number;
-  /** Place in its queue: a stamp per group of tasks that became ready together. */
-  order: number;
-  due: number;
-  token: number;
-  worker: string;
-  leaseMs: number;
-  trace: Trace | null;
-  updated: number;
-  abandons: number;
-}
-
-export interface ModelQueue {
-  readonly id: number;
-  readonly tenant: string;
-  readonly name: string;
-  paused: boolean;
-}
-
-export interface ModelRun {
-  readonly key: string;
-  readonly queue: ModelQueue;
-  readonly priority: number;
-  readonly createdAt: number;
-  readonly hash: string | null;
-  tasks: ModelTask[];
-}
 
 type Of<K extends Op["kind"]> = Extract<Op, { kind: K }>;
 
@@ -133,9 +104,12 @@ export class Model {
   private create(op: Of<"create">): Outcome {
     this.created++;
     const before = this.runs.get(op.key);
+    if (before && op.hash === null) {
+      const code = errorCodes.overloaded.number;
+      return { kind: "created", code, duplicate: false, createdAt: this.now, runAt: null };
+    }
     if (before) {
       const same =
-        op.hash !== null &&
         before.hash === op.hash &&
         before.queue.tenant === op.tenant &&
         before.tasks.length === op.tasks.length &&
@@ -228,8 +202,7 @@ export class Model {
   private inTurn(wanted: ModelQueue[], priority: number, op: Of<"claim">): ModelQueue[] {
     const cursor = this.cursors.get(op.tenant) ?? 0;
     const some = wanted.filter((queue) => this.line(queue, priority).length > 0);
-    const named = op.queues !== null && some.length < 2;
-    if (named) return some;
+    if (op.queues !== null && some.length < 2) return some;
     const behind = some.filter((queue) => queue.id > cursor).slice(0, op.count);
     if (behind.length === op.count) return behind;
     return behind.concat(some.filter((queue) => queue.id <= cursor).slice(0, op.count));
@@ -300,8 +273,7 @@ export class Model {
       case "release": {
         task.attempts--;
         if (op === "abandon") task.abandons++;
-        const over = task.abandons - 10;
-        const wait = op === "release" || over <= 0 ? 0 : Math.min(10 * 2 ** (over - 1), 60_000);
+        const wait = op === "release" ? 0 : abandonWait(task.abandons);
         this.comeBack(task, wait, order);
         return { time: 0, dead: 0 };
       }
@@ -316,11 +288,8 @@ export class Model {
   }
 
   private end(task: ModelTask, state: number): void {
-    const { doneRetentionMs, deadRetentionMs } = this.settings;
-    const length = state === dead ? deadRetentionMs : doneRetentionMs;
-    const step = length >= 3_600_000 ? 60_000 : 1_000;
     task.state = state;
-    task.due = Math.ceil((this.now + length) / step) * step;
+    task.due = retentionEnd(this.settings, state, this.now);
     task.order = 0;
     task.updated = this.now;
     if (state !== canceled) task.abandons = 0;
@@ -434,22 +403,4 @@ export class Model {
     }
     return { kind: "purged", count };
   }
-}
-
-function isSameAgain(task: ModelTask, item: SettleItem): boolean {
-  if (item.token === 0 || item.token !== task.token) return false;
-  if (item.op === "complete") {
-    return task.state === completed && (task.trace?.result ?? null) === item.result;
-  }
-  if (item.op !== "fail" || task.state !== failed) return false;
-  return task.trace?.result === item.result && task.trace.error === item.error;
-}
-
-function byId(a: ModelTask, b: ModelTask): number {
-  if (a.run !== b.run) return a.run.key < b.run.key ? -1 : 1;
-  return a.place - b.place;
-}
-
-function byDue(a: ModelTask, b: ModelTask): number {
-  return a.due - b.due || (a.run.key < b.run.key ? -1 : 1);
 }

@@ -6,7 +6,8 @@ import fc from "fast-check";
 import type { Settings } from "../../src/queue/command.ts";
 import { backoffPolicies } from "../../src/queue/command.ts";
 import { taskState } from "../../src/queue/run.ts";
-import type { Model, ModelTask } from "./model.ts";
+import type { Model } from "./model.ts";
+import type { ModelTask } from "./model-task.ts";
 import {
   type Op,
   runKeyOf,
@@ -111,7 +112,10 @@ function createOp(step: Step, tenant: string, queue: string, model: Model, place
   const repeated = keyed || c % 5 === 1;
   const n = repeated ? 100 + (d % 6) : 200 + 5 * model.created + place;
   const count = keyed ? 1 : pick([1, 2, 3, 5, 5, 5, 12], d);
-  const hash = repeated ? `request ${tenant}${queue}${count}`.padEnd(16).slice(0, 16) : null;
+  const hash =
+    repeated && (a > 20 || keyed)
+      ? `request ${tenant}${queue}${count}`.padEnd(16).slice(0, 16)
+      : null;
   const tasks: TaskSpec[] = [];
   for (let i = 0; i < count; i++) {
     const timed = (b + i * c) % 6;
