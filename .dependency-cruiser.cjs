@@ -38,7 +38,7 @@ const rows = {
     core: any,
     npm: ["yaml"],
   },
-  client: { src: ["base/", "api/"], core: any, npm: ["undici", "@grpc/grpc-js"] },
+  client: { src: ["base/", "api/"], core: any, npm: ["@grpc/grpc-js"] },
   cli: { src: ["base/", "api/", "client/"], core: any, npm: [] },
 };
 
