@@ -1,7 +1,7 @@
 /** Tasks, runs and queues of the naive model (model.ts), and how they are compared. */
 import type { Settings } from "../../src/queue/command.ts";
 import { taskState } from "../../src/queue/run.ts";
-import type { SettleItem } from "./ops.ts";
+import { recordsOf, type SettleItem, type TaskSpec } from "./ops.ts";
 
 /** What a task's last settling left: a result, an error, or the mark of a lease that ran out. */
 export interface Trace {
@@ -74,4 +74,27 @@ export function retentionEnd(settings: Settings, state: number, now: number): nu
 /** ms that a task waits after so many abandons in a row. */
 export function abandonWait(abandons: number): number {
   return abandons <= 10 ? 0 : Math.min(10 * 2 ** (abandons - 11), 60_000);
+}
+
+/** A task as it is made, at the time of its run. @param order - its place among the ready ones */
+export function newTask(run: ModelRun, place: number, spec: TaskSpec, order: number): ModelTask {
+  const now = run.createdAt;
+  const at = spec.runAtMs > 0 ? spec.runAtMs : now + spec.delayMs;
+  const waits = at > now;
+  return {
+    run,
+    place,
+    max: spec.max,
+    size: recordsOf([spec]).length,
+    state: waits ? taskState.delayed : taskState.ready,
+    attempts: 0,
+    order: waits ? 0 : order,
+    due: waits ? at : 0,
+    token: 0,
+    worker: "",
+    leaseMs: 0,
+    trace: null,
+    updated: now,
+    abandons: 0,
+  };
 }

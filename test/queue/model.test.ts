@@ -137,6 +137,6 @@ function property(name: string, options: EngineOptions, runs: number): void {
   });
 }
 
-property("agrees with the model when nothing stays in memory", tiny, 1200);
-property("agrees with the model when some runs stay in memory", some, 900);
-property("agrees with the model when all stays in memory", plenty, 600);
+property("agrees with the model when nothing stays in memory", tiny, 1000);
+property("agrees with the model when some runs stay in memory", some, 700);
+property("agrees with the model when all stays in memory", plenty, 500);

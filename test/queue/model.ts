@@ -15,16 +15,10 @@ import {
   type ModelQueue,
   type ModelRun,
   type ModelTask,
+  newTask,
   retentionEnd,
 } from "./model-task.ts";
-import {
-  type Grant,
-  type Op,
-  type Outcome,
-  recordsOf,
-  type SettleItem,
-  type TaskName,
-} from "./ops.ts";
+import type { Grant, Op, Outcome, SettleItem, TaskName } from "./ops.ts";
 
 export type { ModelTask } from "./model-task.ts";
 
@@ -123,26 +117,7 @@ export class Model {
     const queue = this.queue(op.tenant, op.queue);
     const run: ModelRun = { key, queue, priority, createdAt: now, hash, tasks: [] };
     const order = ++this.stamp;
-    run.tasks = op.tasks.map((spec, place) => {
-      const at = spec.runAtMs > 0 ? spec.runAtMs : now + spec.delayMs;
-      const waits = at > now;
-      return {
-        run,
-        place,
-        max: spec.max,
-        size: recordsOf([spec]).length,
-        state: waits ? delayed : ready,
-        attempts: 0,
-        order: waits ? 0 : order,
-        due: waits ? at : 0,
-        token: 0,
-        worker: "",
-        leaseMs: 0,
-        trace: null,
-        updated: now,
-        abandons: 0,
-      };
-    });
+    run.tasks = op.tasks.map((spec, place) => newTask(run, place, spec, order));
     this.runs.set(op.key, run);
     const times = run.tasks.map((task) => task.due);
     const runAt = times.some((time) => time > 0) ? times : null;
