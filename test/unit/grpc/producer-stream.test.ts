@@ -111,7 +111,7 @@ test("lone creates of one turn go to the router together, in order with batches"
   const lone = Array.from({ length: 20 }, (_, i) => create(i + 1));
   const call = rawCall(on, wire.producer.Stream.path);
   // One write: the server finds all messages in one chunk.
-  call.stream.write(Buffer.concat([hello, ...lone, batch].map(framed)));
+  call.stream.write(Buffer.concat([hello, ...lone, batch].map((message) => framed(message))));
   await until(() => on.router.created.length === 21, "all are created");
   assert.deepEqual(
     on.router.createBatches.map((one) => one.count),

@@ -55,6 +55,8 @@ export function callOn(
     });
     stream.on("trailers", take);
     stream.on("error", () => undefined);
+    // The server said all it has to say: end this side too, as a gRPC client does.
+    stream.on("end", () => stream.close());
     stream.on("close", () => resolve({ http, grpc }));
   });
   return { session, stream, chunks, ended, close: () => session.destroy() };

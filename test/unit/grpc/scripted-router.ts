@@ -73,6 +73,11 @@ export class ScriptedRouter implements Router {
     for (const answer of this.held.splice(0)) answer();
   }
 
+  /** Tasks that nobody claimed yet. */
+  get readyCount(): number {
+    return this.ready.length;
+  }
+
   get heldAnswers(): number {
     return this.held.length;
   }
@@ -220,6 +225,8 @@ export class ScriptedRouter implements Router {
 
   private serve(): void {
     for (const waiting of [...this.claims]) {
+      // Canceled by an answer of this very loop.
+      if (!this.claims.has(waiting)) continue;
       if (this.failClaims !== null) {
         this.claims.delete(waiting);
         waiting.done({ kind: "failed", error: this.failClaims });
