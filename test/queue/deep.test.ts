@@ -21,6 +21,14 @@ function createOp(n: number, count: number, delayMs = 0): Op {
   return { kind: "create", ...mail, priority: 0, key: runKeyOf(n, false), hash: null, tasks };
 }
 
+/** All in one entry. */
+async function createRuns(engine: Engine, runs: number, count: number, delayMs: number) {
+  await engine.run(
+    start,
+    Array.from({ length: runs }, (_, n) => createOp(n, count, delayMs)),
+  );
+}
+
 function claimOp(count: number, leaseMs = 1000): Op {
   const limitsOfClaim = { count, bytesMax: 1e8, leaseMs, worker: "w" };
   return { kind: "claim", tenant: "acme", queues: ["mail"], ...limitsOfClaim };
@@ -35,7 +43,7 @@ function grantsOf(outcomes: readonly Outcome[]): readonly TaskName[] {
 /** Runs of one task each, all of them dead and saved. */
 async function withDead(runs: number): Promise<Engine> {
   const engine = new Engine(tiny);
-  for (let n = 0; n < runs; n++) await engine.run(start, [createOp(n, 1)]);
+  await createRuns(engine, runs, 1, 0);
   for (let left = runs; left > 0; left -= 1000) await engine.run(start, [claimOp(1000)]);
   for (let left = runs; left > 0; left -= 1000) {
     await engine.run(start + 1000, [{ kind: "expire", limit: 1000 }]);
@@ -80,7 +88,7 @@ it("redrives in steps until nothing is dead", async () => {
 it("a backlog deeper than the window is claimed in order, across a restart", async () => {
   const engine = new Engine(tiny);
   const runs = 3000;
-  for (let n = 0; n < runs; n++) await engine.run(start, [createOp(n, 1)]);
+  await createRuns(engine, runs, 1, 0);
   engine.checkpoint();
   const claimed: string[] = [];
   while (claimed.length < runs) {
@@ -99,7 +107,7 @@ it("a backlog deeper than the window is claimed in order, across a restart", asy
 it("a step of expiry touches at most its limit, of a backlog of any depth", async () => {
   const engine = new Engine(tiny);
   const runs = 300;
-  for (let n = 0; n < runs; n++) await engine.run(start, [createOp(n, 7, 5000)]);
+  await createRuns(engine, runs, 7, 5000);
   engine.checkpoint();
   await engine.crash(false);
   let woken = 0;
