@@ -14,9 +14,9 @@ const rows = {
   storage: { src: ["base/"], core: ["fs", "fs/promises", "path"], npm: ["classic-level"] },
   transport: { src: ["base/"], core: ["net"], npm: [] },
   shard: { src: ["base/", "raft/", "queue/", "storage/", "transport/"], core: [], npm: [] },
-  // the codecs of what it proposes
+  // the codecs of what it proposes, and the queues that wake waiting claims
   router: {
-    src: ["base/", "shard/", "queue/(command|task-record|settle-groups)\\.ts$"],
+    src: ["base/", "shard/", "queue/(command|task-record|settle-groups|state)\\.ts$"],
     core: ["crypto"],
     npm: [],
   },

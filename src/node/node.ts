@@ -243,6 +243,14 @@ class QueueNode implements ManagedNode {
         defaultLeaseMs: config.defaults.leaseSeconds * 1000,
       },
     );
+    const { grpc: streams } = this;
+    metrics.gaugeFrom("quorumq_grpc_streams", "Open gRPC streams", () => {
+      const { producer, worker } = streams.streamCounts;
+      return [
+        { value: producer, labels: { service: "producer" } },
+        { value: worker, labels: { service: "worker" } },
+      ];
+    });
     const http = await this.http.listen();
     const grpc = await this.grpc.listen();
     const addresses: Record<string, string> = {

@@ -134,9 +134,15 @@ function newShardPath(root: string, shard: ShardId): string {
   return `${shardPath(root, shard)}.new`;
 }
 
+/** The directory that a path lies in; the working directory for a bare name. */
+function parentOf(path: string): string {
+  const end = path.lastIndexOf("/");
+  return end < 0 ? "." : path.slice(0, end) || "/";
+}
+
 function checkFilesystem(files: Files, options: DataDirectoryOptions): FilesystemVerdict {
   const { root } = options;
-  const place = files.existsSync(root) ? root : root.slice(0, root.lastIndexOf("/")) || "/";
+  const place = files.existsSync(root) ? root : parentOf(root);
   const verdict = filesystemKind(files.filesystemSync(place).type);
   if (verdict.kind === "refused" && !options.allowUnsafeFilesystem) {
     throw new StorageError(

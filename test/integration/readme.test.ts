@@ -57,15 +57,21 @@ describe("README.md", () => {
   });
 
   test("the way of a task by curl ends in its result", async () => {
-    const script = block("sh", "curl").replaceAll("localhost:8080", `127.0.0.1:${server.ports.http}`);
+    const script = block("sh", "curl").replaceAll(
+      "localhost:8080",
+      `127.0.0.1:${server.ports.http}`,
+    );
     const { stdout } = await run("bash", ["-euc", script], { cwd: directory.path });
     const answers = stdout.split("}{").length;
     assert.equal(answers, 4, stdout);
-    assert.match(stdout, /"status":"COMPLETED","result":\{"sent":true\}/);
+    assert.match(stdout, /"status":"COMPLETED","result":\{"sent": true\}/);
   });
 
   test("producer and worker in JavaScript", async () => {
-    const script = block("js", "createWorker").replaceAll("127.0.0.1:9092", `127.0.0.1:${server.ports.grpc}`);
+    const script = block("js", "createWorker").replaceAll(
+      "127.0.0.1:9092",
+      `127.0.0.1:${server.ports.grpc}`,
+    );
     const args = ["--input-type=module", "--eval", script];
     const { stdout } = await run(process.execPath, args, { cwd: root, timeout: 20_000 });
     const id = /created (\S+)/.exec(stdout)?.[1];

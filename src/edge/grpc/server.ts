@@ -32,6 +32,8 @@ export interface GrpcServerOptions {
 }
 
 export interface GrpcServer {
+  /** Open streams of each service. */
+  readonly streamCounts: { readonly producer: number; readonly worker: number };
   /** @returns the bound addresses, host:port, in the order of the options */
   listen(): Promise<readonly string[]>;
   /**
@@ -71,6 +73,10 @@ class StreamServer implements GrpcServer {
     this.streams = new StreamSet(this.deps);
     this.grpcServer = new grpc.Server(serverOptions(this.gates));
     this.addServices();
+  }
+
+  get streamCounts(): { readonly producer: number; readonly worker: number } {
+    return this.streams.counts;
   }
 
   async listen(): Promise<readonly string[]> {

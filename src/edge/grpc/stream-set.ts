@@ -34,6 +34,13 @@ export class StreamSet {
     return brokenProtocol("RESOURCE_EXHAUSTED", `over ${limits.grpcStreams} streams`);
   }
 
+  /** Open streams of each service. */
+  get counts(): { readonly producer: number; readonly worker: number } {
+    let worker = 0;
+    for (const stream of this.streams) if (stream instanceof WorkerStream) worker++;
+    return { producer: this.streams.size - worker, worker };
+  }
+
   add(stream: AnyStream): void {
     this.streams.add(stream);
   }
