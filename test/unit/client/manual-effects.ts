@@ -37,6 +37,11 @@ export class ManualEffects implements ClientEffects {
     unit: () => 0,
   };
 
+  /** Timers that wait. */
+  get pending(): number {
+    return this.alarms.length;
+  }
+
   /** Moves the clock, stopping at every timer on the way. */
   advance(ms: number): void {
     const end = this.nowMs + ms;
