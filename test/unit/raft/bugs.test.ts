@@ -8,7 +8,13 @@ import { InvariantError } from "../../../src/base/assert.ts";
 import type { StoreId } from "../../../src/base/brand.ts";
 import { limits } from "../../../src/base/limits.ts";
 import { createRaftNode } from "../../../src/raft/raft.ts";
-import type { ConfChange, MemberChangeType, Membership, Message } from "../../../src/raft/types.ts";
+import {
+  type ConfChange,
+  LOCAL_APPEND,
+  type MemberChangeType,
+  type Membership,
+  type Message,
+} from "../../../src/raft/types.ts";
 import {
   appendTo,
   at,
@@ -259,7 +265,8 @@ test("B22 a rejection moves next to match + 1 at the lowest; an old one moves no
   });
   leader.node.step(reject(2));
   assert.deepEqual([progressOf(leader, 2).state, progressOf(leader, 2).next], ["replicate", 6]);
-  leader.node.step(reject(5));
+  for (const text of ["e", "f"]) leader.node.propose(Buffer.from(text));
+  leader.node.step(reject(7));
   assert.deepEqual([progressOf(leader, 2).state, progressOf(leader, 2).next], ["probe", 5]);
   assert.equal(progressOf(leader, 2).match, 4);
 });
@@ -285,6 +292,29 @@ test("B24 a snapshot at or below the commit index changes nothing", () => {
   assert.deepEqual([ready.snapshot, member.node.lastIndex], [null, 3]);
   const [answer] = ready.messages;
   assert(answer?.kind === "appendResponse" && answer.index === 2 && !answer.reject);
+});
+
+test("B24 neither does one from before the compaction, nor the news that an old one is installed", () => {
+  const member = lone(2, 3);
+  member.node.step(appendTo(2, { entries: entriesOf([1, 1, 1]), commit: at(3) }));
+  flush(member);
+  member.log.compact(at(3));
+  const old = snapshotTo(2, 2, 1, [2]);
+  assert(old.kind === "snapshot");
+  member.node.step(old);
+  assert.equal(carryOut(member).snapshot, null);
+  const { snapshot } = old;
+  member.node.step({
+    kind: "storageAppendResponse",
+    from: LOCAL_APPEND,
+    to: id(2),
+    term: term(1),
+    index: at(0),
+    logTerm: term(0),
+    snapshot,
+  });
+  assert.deepEqual(member.node.membership.voters, [1, 2, 3]);
+  assert.deepEqual([member.node.appliedIndex, member.node.lastIndex], [3, 3]);
 });
 
 test("B25 a snapshot over a log that differs there replaces the log; B27 its repeat is nothing", () => {
