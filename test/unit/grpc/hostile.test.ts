@@ -19,6 +19,7 @@ beforeEach(async () => {
   on = await startServer();
 });
 afterEach(async () => {
+  on.router.release();
   const stream = await producer(on);
   stream.send(encodeCreate({ seq: 1, queue: "alive", payload: Buffer.from("{}") }, null));
   const ack = await stream.next();
