@@ -12,7 +12,7 @@
 import { assert } from "../base/assert.ts";
 import type { LogIndex, StoreId } from "../base/brand.ts";
 import { Inflights } from "./inflights.ts";
-import type { ProgressState, ProgressStatus } from "./types.ts";
+import type { ProgressState, ProgressStatus } from "./progress-status.ts";
 
 export interface Window {
   readonly maxInflightMsgs: number;

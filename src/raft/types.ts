@@ -2,10 +2,10 @@
  * The words of the Raft core: entries, messages, what a driver gets (Ready) and what it must give
  * (LogReader). Terms follow the Raft paper (Ongaro and Ousterhout 2014) and Ongaro's thesis.
  *
- * The core is a pure, synchronous state machine for one group. Its driver feeds it ticks, messages
- * and proposals, and carries out what each Ready says.
+ * The driver feeds the core ticks, messages and proposals, and carries out what each Ready says.
  */
 import { type LogIndex, type StoreId, type Term, toStoreId } from "../base/brand.ts";
+import type { ProgressStatus } from "./progress-status.ts";
 
 export const NO_ONE: StoreId = toStoreId(0);
 /** Addressee of storage writes; the two highest ids are never given to a replica. */
@@ -335,23 +335,6 @@ export type ProposeOutcome =
  * not taken; invalid: not a message that a replica may send (state unchanged).
  */
 export type StepOutcome = "ok" | "peerNotFound" | "dropped" | "invalid";
-
-export type ProgressState = "probe" | "replicate" | "snapshot";
-
-/** What a leader knows of one member. */
-export interface ProgressStatus {
-  readonly id: StoreId;
-  readonly state: ProgressState;
-  readonly match: LogIndex;
-  readonly next: LogIndex;
-  readonly isLearner: boolean;
-  readonly isPaused: boolean;
-  readonly recentActive: boolean;
-  /** Index of the snapshot under way; 0 = none. */
-  readonly pendingSnapshot: LogIndex;
-  readonly inflightMsgs: number;
-  readonly inflightFull: boolean;
-}
 
 export interface RaftStatus {
   readonly id: StoreId;

@@ -1,6 +1,7 @@
 /** Cores, messages and Readys in the words that the transcripts use. */
 import type { StoreId } from "../../src/base/brand.ts";
 import { decodeConfChange } from "../../src/raft/conf-change-codec.ts";
+import type { ProgressStatus } from "../../src/raft/progress-status.ts";
 import {
   type ConfChange,
   type Entry,
@@ -11,7 +12,6 @@ import {
   type MemberChangeType,
   type Membership,
   type Message,
-  type ProgressStatus,
   type Ready,
   type Role,
   type SnapshotMeta,
