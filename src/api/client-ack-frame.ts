@@ -1,5 +1,5 @@
 /**
- * Ack batches as the raw streams see them: mostly all are ok, and then that is all there is to know.
+ * Ack batches as the raw streams see them: mostly all are ok, and then nothing else matters.
  * Measured on Node 20 (128 acks): a fifth of the time of decoding each.
  */
 

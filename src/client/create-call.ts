@@ -1,8 +1,8 @@
 /** A call of a producer's user on its way, and the queue of those that wait for a frame. */
 import { limits } from "../base/limits.ts";
+import type { SentFrame, StreamPart } from "./create-frame.ts";
 import { type EncodedOptions, keyedGroup } from "./create-input.ts";
 import type { QuorumQError } from "./errors.ts";
-import type { SentFrame, StreamPart } from "./producer-stream.ts";
 
 /** What became of one task. */
 export type EnqueueOutcome =

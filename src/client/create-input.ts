@@ -11,7 +11,7 @@ export interface TaskOptions {
   readonly priority?: number;
   /** Deliveries before the dead letters, 1..1000. */
   readonly maxAttempts?: number;
-  /** Seconds until it is ready. Whole ones count at the server, parts of one by this machine's clock. */
+  /** Seconds until it is ready. Whole ones count at the server, parts by this machine's clock. */
   readonly delaySeconds?: number;
   /** When it shall be ready: a Date, or ms since 1970. Wins over delaySeconds. */
   // biome-ignore lint/style/noRestrictedGlobals: a type of the caller's values, not a clock

@@ -3,7 +3,7 @@ import { type ErrorCode, errorCodes, type LeaderHint } from "../base/errors.ts";
 
 /**
  * A code of the server's table (SPEC section 6), or one of the SDK's own:
- * `closed` = the producer or worker was closed; `canceled` = the task was canceled under its handler.
+ * `closed` = the producer or worker was closed, `canceled` = so was the task under its handler.
  */
 export type ClientErrorCode = ErrorCode | "closed" | "canceled";
 

@@ -1,11 +1,11 @@
 /**
  * A task that a worker holds.
  *
- * | state   | meaning                                    | moves to                                     |
- * | waiting | fetched ahead, no handler yet              | running, ending (stop)                       |
- * | running | its handler works                          | ending (returned, thrown, stop)              |
- * | ending  | its settlement is to be sent, or unanswered | over (acknowledged or refused)              |
- * | over    | not ours: settled, lost or canceled        |                                              |
+ * | state   | meaning                                     | moves to                             |
+ * | waiting | fetched ahead, no handler yet               | running, ending (stop), over         |
+ * | running | its handler works                           | ending (returned, threw, stop), over |
+ * | ending  | its settlement is to be sent, or unanswered | over (acknowledged or refused)       |
+ * | over    | not ours: settled, lost or canceled         |                                      |
  */
 import type { ReceivedTask } from "../api/task-coder.ts";
 import type { QuorumQError } from "./errors.ts";

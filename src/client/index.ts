@@ -6,8 +6,11 @@
  * - `createHttpClient`: look up tasks and results, cancel.
  * - `createProducerStream`, `createWorkerStream`: the raw streams, one callback per frame.
  */
+export type { CreateAckFrame } from "../api/client-ack-frame.ts";
+export type { CreateAcks } from "../api/received-ack-coder.ts";
 export type { ConnectOptions } from "./connect.ts";
 export type { EnqueueOutcome } from "./create-call.ts";
+export type { FrameOutcome, SentFrame, StreamPart } from "./create-frame.ts";
 export type { EncodedOptions, EnqueueItem, TaskOptions } from "./create-input.ts";
 export {
   type ClientErrorCode,
@@ -31,14 +34,9 @@ export {
   type ProducerOptions,
 } from "./producer.ts";
 export {
-  type CreateAckFrame,
-  type CreateAcks,
   createProducerStream,
-  type FrameOutcome,
   type ProducerStream,
   type ProducerStreamOptions,
-  type SentFrame,
-  type StreamPart,
 } from "./producer-stream.ts";
 export type { ClientEffects } from "./system.ts";
 export {

@@ -3,16 +3,12 @@
  * Promise. It owns what makes a create safe: the run id of each frame, the window, and sending
  * again, the same bytes, whatever was not acknowledged when a stream was lost.
  *
- * A frame is `waiting` (for a stream, or after a retryable refusal) or `sent` on the open stream; it
- * leaves by its ack, by `forget`, when the server refuses this client, or by `close`.
+ * A frame waits (for a stream, or after a retryable refusal) or is unanswered on the open stream.
+ * It leaves by its ack, by `forget`, when the server refuses this client, or by `close`.
  */
-import type { CreateAckFrame } from "../api/client-ack-frame.ts";
-import { type CreatePart, encodeCreateParts } from "../api/client-create-frame.ts";
 import { producerEventReader } from "../api/client-events.ts";
 import type { WireCluster } from "../api/proto-events.ts";
-import type { CreateAcks } from "../api/received-ack-coder.ts";
 import type { TimerHandle } from "../base/effects.ts";
-import { errorCodes } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import {
   createRunKeySource,
@@ -24,50 +20,24 @@ import {
 import { backoffMs } from "./backoff.ts";
 import { type Connection, type ConnectOptions, resolveConnect } from "./connect.ts";
 import {
-  type EncodedOptions,
-  encodeOptions,
-  keyedGroup,
-  type TaskOptions,
-} from "./create-input.ts";
-import { errorOfAck, isErrorCode, QuorumQError } from "./errors.ts";
+  CreateFrame,
+  checkForm,
+  type FrameOutcome,
+  leavesDoubt,
+  retryableRefusal,
+  type SentFrame,
+  type StreamPart,
+} from "./create-frame.ts";
+import { type EncodedOptions, encodeOptions, type TaskOptions } from "./create-input.ts";
+import { QuorumQError } from "./errors.ts";
 import { createGrpcOpener, type ServerEvent } from "./grpc-stream.ts";
 import { createSession, type Session } from "./session.ts";
 
-export type { CreateAckFrame, CreateAcks };
-
-export type FrameOutcome =
-  | {
-      /** Every task has its final ack; unless `areAllOk`, some were refused. */
-      readonly kind: "acked";
-      readonly acks: CreateAckFrame;
-      /** The frame went out more than once: `duplicates` may mean its own first try. */
-      readonly isResent: boolean;
-    }
-  /** This frame can not be sent: too large, or answered in a wrong form. */
-  | { readonly kind: "failed"; readonly error: QuorumQError }
-  /** The server does not take this client: the token, or a server of another kind. */
-  | { readonly kind: "refused"; readonly error: QuorumQError };
+export type { FrameOutcome, SentFrame, StreamPart };
 
 export interface ProducerStreamOptions extends ConnectOptions {
   /** Frames sent and not acknowledged, 1..1024; default `limits.clientWindowFrames`. */
   readonly window?: number;
-}
-
-/** Tasks of a frame that share their options. */
-export interface StreamPart extends CreatePart {
-  readonly options: EncodedOptions;
-}
-
-/** A frame on its way. */
-export interface SentFrame {
-  /** Whether some of its tasks may exist by now. */
-  readonly mayHaveHappened: boolean;
-  /** Why it waits for another try, if it does: null = not sent yet, or not answered. */
-  readonly refusal: QuorumQError | null;
-  /** Since when it waits for its ack on the present stream (monotonic ms); infinite if it does not. */
-  readonly unansweredSinceMs: number;
-  /** Nobody waits for it any more: it is not sent again, and `done` is not called. */
-  forget(): void;
 }
 
 export interface ProducerStream {
@@ -112,71 +82,13 @@ export function createProducerStream(options: ProducerStreamOptions): ProducerSt
   return new RawProducerStream(resolveConnect(options), options.window);
 }
 
-class Frame implements SentFrame {
-  readonly seq: number;
-  readonly count: number;
-  readonly payloadBytes: number;
-  readonly done: (outcome: FrameOutcome) => void;
-  /** null for tasks with keys: the keys make them safe to repeat. */
-  readonly runKey: Uint8Array | null;
-  private readonly owner: RawProducerStream;
-  private parts: readonly StreamPart[];
-  /** Made when it is first sent, since only HelloAck tells the number of shards. */
-  private buffer: Buffer | null = null;
-  sends = 0;
-  refusal: QuorumQError | null = null;
-  /** A try of it was lost without an answer, or answered in part. */
-  isUncertain = false;
-  unansweredSinceMs = Number.POSITIVE_INFINITY;
-
-  constructor(
-    owner: RawProducerStream,
-    fields: {
-      readonly parts: readonly StreamPart[];
-      readonly seq: number;
-      readonly runKey: Uint8Array | null;
-    },
-    done: (outcome: FrameOutcome) => void,
-  ) {
-    this.owner = owner;
-    this.parts = fields.parts;
-    this.seq = fields.seq;
-    this.runKey = fields.runKey;
-    this.done = done;
-    this.count = countOf(fields.parts);
-    this.payloadBytes = payloadBytesOf(fields.parts);
-  }
-
-  /** @param runId - called at most once, for a frame with a run key */
-  encode(runId: (key: Uint8Array) => Uint8Array): Buffer {
-    if (this.buffer === null) {
-      const id = this.runKey === null ? null : runId(this.runKey);
-      this.buffer = encodeCreateParts(this.parts, this.seq, id);
-      this.parts = [];
-    }
-    return this.buffer;
-  }
-
-  get mayHaveHappened(): boolean {
-    return this.isUncertain || this.isUnanswered;
-  }
-
-  get isUnanswered(): boolean {
-    return this.unansweredSinceMs < Number.POSITIVE_INFINITY;
-  }
-
-  forget(): void {
-    this.owner.drop(this);
-  }
-}
-
 class RawProducerStream implements ProducerStream {
   private readonly connection: Connection;
   private readonly session: Session;
   private readonly window: number;
   private readonly runKeys: RunKeySource;
   /** By first seq, in the order of sending. */
-  private readonly frames = new Map<number, Frame>();
+  private readonly frames = new Map<number, CreateFrame>();
   private bytesInFlight = 0;
   private nextSeq = 1;
   private cluster: WireCluster = { nodeId: "", shards: 1, nodes: [] };
@@ -221,7 +133,10 @@ class RawProducerStream implements ProducerStream {
     if (this.isClosed) throw new QuorumQError("closed", "the producer is closed");
     if (!this.hasRoom) throw new QuorumQError("overloaded", "the window of frames is full");
     const runKey = checkForm(parts) ? this.nextRunKey() : null;
-    const frame = new Frame(this, { parts, seq: this.nextSeq, runKey }, done);
+    const frame = new CreateFrame(
+      { parts, seq: this.nextSeq, runKey },
+      { done, forgotten: (gone) => this.drop(gone) },
+    );
     this.nextSeq += frame.count;
     if (frame.payloadBytes > limits.grpcMessageBytes) {
       throw new QuorumQError("payload_too_large", `payload: ${frame.payloadBytes} bytes`);
@@ -256,7 +171,7 @@ class RawProducerStream implements ProducerStream {
     });
   }
 
-  drop(frame: Frame): void {
+  private drop(frame: CreateFrame): void {
     if (this.frames.get(frame.seq) !== frame) return;
     this.frames.delete(frame.seq);
     this.bytesInFlight -= frame.payloadBytes;
@@ -275,7 +190,7 @@ class RawProducerStream implements ProducerStream {
     for (const frame of this.frames.values()) this.transmit(frame);
   }
 
-  private transmit(frame: Frame): void {
+  private transmit(frame: CreateFrame): void {
     const buffer = frame.encode((key) => this.runId(key));
     if (buffer.length > limits.grpcMessageBytes) {
       const text = `payload: the frame has ${buffer.length} bytes`;
@@ -352,7 +267,7 @@ class RawProducerStream implements ProducerStream {
     this.retryTimer = null;
   }
 
-  private finish(frame: Frame, outcome: FrameOutcome): void {
+  private finish(frame: CreateFrame, outcome: FrameOutcome): void {
     this.drop(frame);
     frame.done(outcome);
   }
@@ -361,56 +276,4 @@ class RawProducerStream implements ProducerStream {
     this.stopRetryTimer();
     for (const frame of [...this.frames.values()]) this.finish(frame, { kind: "refused", error });
   }
-}
-
-/** @returns whether the tasks form a run; else each has a key. @throws QuorumQError */
-function checkForm(parts: readonly StreamPart[]): boolean {
-  const count = countOf(parts);
-  if (count === 0 || count > limits.runTasks) {
-    throw new QuorumQError(
-      "invalid_argument",
-      `tasks: ${count}, a frame has 1..${limits.runTasks}`,
-    );
-  }
-  const [first] = parts;
-  if (first === undefined || parts.some(({ options }) => options.group !== first.options.group)) {
-    throw new QuorumQError("invalid_argument", "tasks: keys on all, or one queue and priority");
-  }
-  return first.options.group !== keyedGroup;
-}
-
-function countOf(parts: readonly StreamPart[]): number {
-  let count = 0;
-  for (const part of parts) count += part.count;
-  return count;
-}
-
-function payloadBytesOf(parts: readonly StreamPart[]): number {
-  let bytes = 0;
-  for (const { payloads, from, count } of parts) {
-    for (let i = from; i < from + count; i++) bytes += (payloads[i] as Uint8Array).length;
-  }
-  return bytes;
-}
-
-/**
- * The reason to send the frame again, or null when its acks are final. The whole frame goes again:
- * what was created answers as before.
- */
-function retryableRefusal(acks: CreateAcks, sends: number): QuorumQError | null {
-  for (const failure of acks.failures) {
-    if (failure === undefined || !isErrorCode(failure.code)) continue;
-    // A full disk is for the caller to know, though it may pass.
-    if (failure.code === "insufficient_storage") continue;
-    const { retry } = errorCodes[failure.code];
-    if (retry === "never" || (retry === "once" && sends > 1)) continue;
-    return errorOfAck(failure);
-  }
-  return null;
-}
-
-/** Whether some task of the refused frame may exist all the same. */
-function leavesDoubt(acks: CreateAcks, refusal: QuorumQError): boolean {
-  if (acks.failures.some((failure) => failure === undefined)) return true;
-  return ["unknown_outcome", "timeout", "internal"].includes(refusal.code);
 }

@@ -4,6 +4,7 @@
  * What is enqueued in one turn of the event loop, or while the window of frames is full, goes into
  * the next frame: no timer, no delay of its own.
  */
+import type { CreateAcks } from "../api/received-ack-coder.ts";
 import type { TimerHandle } from "../base/effects.ts";
 import { limits } from "../base/limits.ts";
 import { type ConnectOptions, resolveConnect } from "./connect.ts";
@@ -16,14 +17,10 @@ import {
   type Segment,
   WaitingParts,
 } from "./create-call.ts";
+import type { FrameOutcome } from "./create-frame.ts";
 import { type EnqueueItem, encodeValue, type TaskOptions } from "./create-input.ts";
 import { errorOfAck, QuorumQError } from "./errors.ts";
-import {
-  type CreateAcks,
-  createProducerStream,
-  type FrameOutcome,
-  type ProducerStream,
-} from "./producer-stream.ts";
+import { createProducerStream, type ProducerStream } from "./producer-stream.ts";
 import type { ClientEffects } from "./system.ts";
 
 export interface ProducerOptions {
@@ -284,7 +281,7 @@ class StreamProducer implements Producer {
       this.failCall(call, timeoutOf(call));
     }
     if (earliest < Number.POSITIVE_INFINITY) this.watchDeadline(earliest);
-    // A stream that owes an answer for so long is taken for dead; the others' frames are sent again.
+    // A stream that owes an answer for so long is taken for dead: the others' frames go again.
     if (isStalled) this.stream.restart(new QuorumQError("timeout", "no ack within a call's time"));
     this.schedulePump();
   }

@@ -1,12 +1,12 @@
 /**
- * One stream kept alive: connects, says hello, and connects again elsewhere when the stream is lost.
+ * One stream kept alive: connects, says hello, and connects again elsewhere when it is lost.
  *
- * | state    | meaning                                  | moves to                                 |
- * | idle     | nothing wanted yet, or refused           | greeting by `connect`                    |
- * | greeting | stream opened, hello sent, no hello_ack  | open, waiting (lost), idle (refused)     |
- * | open     | frames may be written                    | waiting (lost, moved), idle (refused)    |
- * | waiting  | back-off before the next endpoint        | greeting                                 |
- * | closed   | by `close`, for good                     |                                          |
+ * | state    | meaning                                 | moves to                              |
+ * | idle     | nothing wanted yet, or refused          | greeting by `connect`                 |
+ * | greeting | stream opened, hello sent, no hello_ack | open, waiting (lost), idle (refused)  |
+ * | open     | frames may be written                   | waiting (lost, moved), idle (refused) |
+ * | waiting  | back-off before the next endpoint       | greeting                              |
+ * | closed   | by `close`, for good                    |                                       |
  */
 import type { WireCluster, WireNode } from "../api/proto-events.ts";
 import type { TimerHandle } from "../base/effects.ts";

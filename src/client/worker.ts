@@ -1,5 +1,5 @@
 /**
- * The worker of the SDK: claims tasks, runs the handler for each, keeps the leases alive and settles.
+ * The worker of the SDK: claims tasks, runs the handler for each, keeps leases alive and settles.
  *
  * One Ready is out at a time, for as many tasks as there are free places; leases are renewed at a
  * third of their length by one timer for all tasks.
