@@ -1,0 +1,112 @@
+/**
+ * Full cycles over HTTP without batch routes: each client creates a task, claims one and sends its
+ * result, one request after the other on a connection of its own.
+ */
+import { HttpConnection } from "./http-connection.ts";
+import { Meter } from "./meter.ts";
+import { createPayload, numberOf, setNumber } from "./payload.ts";
+import type { HttpPlan, LoadEvent, LoadResult } from "./protocol.ts";
+
+const samplesMax = 100;
+
+export async function runHttp(
+  plan: HttpPlan,
+  say: (event: LoadEvent) => void,
+): Promise<LoadResult> {
+  const meter = new Meter(say);
+  const run: Run = { meter, plan, isCreating: true };
+  const clients = Array.from({ length: plan.clients }, () => new HttpClient(run));
+  for (const client of clients) client.create();
+  await meter.measure(plan);
+  run.isCreating = false;
+  await meter.drain(() => clients.every((client) => client.isIdle));
+  for (const client of clients) client.close();
+  return meter.result();
+}
+
+interface Run {
+  readonly meter: Meter;
+  readonly plan: HttpPlan;
+  isCreating: boolean;
+}
+
+/** Creates, claims, completes, and again. A claim that finds nothing is made again. */
+class HttpClient {
+  isIdle = false;
+  private readonly run: Run;
+  private readonly connection: HttpConnection;
+  private readonly payload: Buffer;
+  private readonly claimBody: string;
+  private created = 0;
+  private claimed = 0;
+  private sentUs = 0;
+
+  constructor(run: Run) {
+    const { target, queue, payloadBytes } = run.plan;
+    this.run = run;
+    this.connection = new HttpConnection(target.http, target.token);
+    this.payload = createPayload(payloadBytes);
+    this.claimBody = JSON.stringify({ commands: [queue] });
+  }
+
+  create(): void {
+    const { meter, plan, isCreating } = this.run;
+    if (!isCreating) {
+      this.isIdle = true;
+      return;
+    }
+    this.sentUs = meter.nowUs();
+    this.created = meter.ledger.send(1, this.sentUs);
+    setNumber(this.payload, this.created);
+    const body = `{"command":"${plan.queue}","payload":${this.payload.toString("latin1")}}`;
+    this.connection.post("/v1/tasks", body, (status, answer) => {
+      expect(status === 202, status, answer);
+      meter.createAck.record((meter.nowUs() - this.sentUs) >>> 0);
+      meter.ledger.createAcked(this.created);
+      if (meter.samples.length < samplesMax && this.created % 101 === 0) {
+        meter.samples.push({
+          id: textField(answer.toString("latin1"), '"id":"'),
+          task: this.created,
+        });
+      }
+      this.claim();
+    });
+  }
+
+  close(): void {
+    this.connection.close();
+  }
+
+  private claim(): void {
+    this.connection.post("/v1/tasks/claim", this.claimBody, (status, answer) => {
+      // another client took it; its own will be there for this one
+      if (status === 204) return this.claim();
+      expect(status === 200, status, answer);
+      const text = answer.toString("latin1");
+      const at = text.indexOf('"payload":') + '"payload":'.length;
+      this.claimed = numberOf(answer, at);
+      this.run.meter.ledger.delivered(this.claimed);
+      this.complete(textField(text, '"id":"'), textField(text, '"leaseToken":"'));
+    });
+  }
+
+  private complete(id: string, leaseToken: string): void {
+    const { meter } = this.run;
+    const body = `{"status":"COMPLETED","leaseToken":"${leaseToken}"}`;
+    this.connection.post(`/v1/tasks/${id}/result`, body, (status, answer) => {
+      expect(status === 200, status, answer);
+      meter.ledger.resultAcked(this.claimed, meter.nowUs());
+      this.create();
+    });
+  }
+}
+
+/** The text after `name` up to the next quote. */
+function textField(json: string, name: string): string {
+  const from = json.indexOf(name) + name.length;
+  return json.slice(from, json.indexOf('"', from));
+}
+
+function expect(isRight: boolean, status: number, answer: Buffer): void {
+  if (!isRight) throw new Error(`answer ${status}: ${answer.toString("latin1")}`);
+}

@@ -1,0 +1,73 @@
+/** The clock of a load: warm-up, then seconds that are measured, then the drain. */
+import { LatencyHistogram } from "../measure/histogram.ts";
+import { sleep } from "../measure/sleep.ts";
+import { Ledger } from "./ledger.ts";
+import type { LoadEvent, LoadResult, Period, Sample } from "./protocol.ts";
+
+const secondMs = 1000;
+/** How often a drain looks whether it is over, and how long it may stand still. */
+const drainLookMs = 20;
+const stuckMs = 10_000;
+const unfinishedMax = 10;
+
+export class Meter {
+  readonly createAck = new LatencyHistogram();
+  readonly endToEnd = new LatencyHistogram();
+  readonly ledger: Ledger;
+  readonly samples: Sample[] = [];
+  private readonly cyclesPerSecond: number[] = [];
+  private readonly say: (event: LoadEvent) => void;
+
+  constructor(say: (event: LoadEvent) => void, existing = 0) {
+    this.say = say;
+    this.ledger = new Ledger(this.endToEnd, existing);
+  }
+
+  /** Microseconds since the process started, modulo 2^32. */
+  nowUs(): number {
+    return (performance.now() * 1000) >>> 0;
+  }
+
+  /** Waits for the period to end; rates and latencies of its warm-up are dropped. */
+  async measure(period: Period): Promise<void> {
+    await sleep(period.warmupMs);
+    this.createAck.reset();
+    this.endToEnd.reset();
+    this.say({ kind: "measuring" });
+    const from = performance.now();
+    let sinceMs = from;
+    let cycles = this.ledger.cycles;
+    for (let endMs = secondMs; endMs <= period.measureMs; endMs += secondMs) {
+      await sleep(from + endMs - performance.now());
+      // a busy event loop calls late: each second counts as long as it was
+      const nowMs = performance.now();
+      const rate = ((this.ledger.cycles - cycles) * secondMs) / (nowMs - sinceMs);
+      this.cyclesPerSecond.push(Math.round(rate));
+      sinceMs = nowMs;
+      cycles = this.ledger.cycles;
+    }
+    this.say({ kind: "measured" });
+  }
+
+  /** Waits until nothing is pending, or nothing has moved for long. */
+  async drain(isDone: () => boolean): Promise<void> {
+    let movedMs = performance.now();
+    let completed = this.ledger.completed;
+    while (!isDone() && performance.now() - movedMs < stuckMs) {
+      await sleep(drainLookMs);
+      if (this.ledger.completed !== completed) movedMs = performance.now();
+      completed = this.ledger.completed;
+    }
+  }
+
+  result(): LoadResult {
+    return {
+      cyclesPerSecond: this.cyclesPerSecond,
+      createAck: this.createAck.summary(),
+      endToEnd: this.endToEnd.summary(),
+      counts: this.ledger.counts(),
+      unfinished: this.ledger.unfinished(unfinishedMax),
+      samples: this.samples,
+    };
+  }
+}

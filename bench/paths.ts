@@ -1,0 +1,10 @@
+/** Where things lie. */
+import { pathToFileURL } from "node:url";
+
+export const packageFolder = new URL("../", import.meta.url);
+
+/** The build that is measured; QUORUMQ_BENCH_DIST names another one, to compare two. */
+export const distFolder =
+  process.env["QUORUMQ_BENCH_DIST"] === undefined
+    ? new URL("dist/", packageFolder)
+    : pathToFileURL(`${process.env["QUORUMQ_BENCH_DIST"]}/`);
