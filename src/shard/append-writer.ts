@@ -41,6 +41,8 @@ export class AppendWriter {
   private readonly pending: Pending[] = [];
   private held = new HeldOps();
   private heldTimer: TimerHandle | null = null;
+  /** Settles when the last vote handed to the disk is there; never rejects. */
+  private votes: Promise<void> = Promise.resolve();
 
   constructor(deps: AppendWriterDeps) {
     this.deps = deps;
@@ -58,7 +60,7 @@ export class AppendWriter {
     const pending: Pending = { entriesDone: !last, voteDone: !votes, responses, last };
     this.pending.push(pending);
     if (votes) {
-      this.deps.vote
+      this.votes = this.deps.vote
         .save(hardState.term, hardState.vote)
         .then(() => {
           pending.voteDone = true;
@@ -131,6 +133,11 @@ export class AppendWriter {
       first = this.pending[0];
     }
     this.deps.delivered();
+  }
+
+  /** Resolves when no vote is on its way to the disk. */
+  votesSaved(): Promise<void> {
+    return this.votes;
   }
 
   stop(): void {

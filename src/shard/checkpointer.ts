@@ -54,7 +54,8 @@ export class Checkpointer {
   /** To be called after each turn of applying. */
   note(): void {
     const { state, clock, timers } = this.deps;
-    if (state.runBytes > limits.windowBytes) {
+    // Not while a command waits for the rest of its runs: it would wait for ever.
+    if (state.runBytes > limits.windowBytes && this.deps.boundary()) {
       evictRuns(state, limits.windowBytes * 0.9, this.durableGeneration);
     }
     const unsaved = state.overlay.ops + state.dirtyRuns.length + state.dirtyQueues.size;

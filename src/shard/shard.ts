@@ -25,6 +25,7 @@ import { AppendWriter, type Durability } from "./append-writer.ts";
 import { EntryApplier } from "./applier.ts";
 import { type AppliedPoint, readState } from "./checkpoint.ts";
 import { Checkpointer } from "./checkpointer.ts";
+import { FenceKeeper } from "./fence-keeper.ts";
 import { createLeaderClock, type LeaderClock } from "./leader-clock.ts";
 import { defaultReadAhead, type ReadAhead } from "./loader.ts";
 import { LogStore } from "./log-store.ts";
@@ -86,7 +87,6 @@ export interface ShardStats {
   readonly runs: number;
 }
 
-const fenceEveryMs = 1_000;
 const cleanKey = keyBytes(`${prefixes.meta}clean`);
 const silentSink: CommandSink = { done: () => undefined, failed: () => undefined };
 
@@ -111,10 +111,12 @@ export class Shard {
   private readonly proposed = new Map<number, { term: number; sinks: readonly CommandSink[] }>();
   private flushScheduled = false;
   private tickTimer: TimerHandle | null = null;
-  private fenceSaving = false;
-  private fenceSavedMs = Number.NEGATIVE_INFINITY;
-  /** Entries may have been acknowledged and lost: their lease tokens must not be given again. */
-  private raiseTokensWhenServing: boolean;
+  private readonly fence: FenceKeeper;
+  /**
+   * `lost`: entries may have been acknowledged and lost, so that their lease tokens must not be
+   * given again; `raising`: the offset that sees to it is logged, and not yet durable.
+   */
+  private tokens: "safe" | "lost" | "raising";
   private serving = false;
   private closed = false;
   private readonly readyQueues = new Set<Queue>();
@@ -138,7 +140,9 @@ export class Shard {
       throw new StorageError("corrupt", text);
     }
     const clean = await takeCleanMark(deps.kv);
-    const lostEnd = !clean && last > 0 && options.durability.kind === "interval";
+    // A log may have been lost whole: that it was ever led shows in the vote.
+    const hasLed = deps.vote.load().term > 0;
+    const lostEnd = !clean && hasLed && options.durability.kind === "interval";
     return new Shard(deps, options, state, log, applied, lostEnd);
   }
 
@@ -151,7 +155,7 @@ export class Shard {
     lostEnd: boolean,
   ) {
     this.id = options.shard;
-    this.raiseTokensWhenServing = lostEnd;
+    this.tokens = lostEnd ? "lost" : "safe";
     this.deps = deps;
     this.options = options;
     this.state = state;
@@ -165,6 +169,8 @@ export class Shard {
     this.applier = this.createApplier(applied);
     this.checkpointer = this.createCheckpointer();
     this.writer = this.createWriter();
+    const { fence, clock, timers } = deps;
+    this.fence = new FenceKeeper({ fence, clock, timers, fatal: (error) => this.fail(error) });
     this.timekeeper = new Timekeeper({
       state,
       timers: deps.timers,
@@ -232,7 +238,7 @@ export class Shard {
       maybeCheckpoint: (batch) => this.checkpointer.maybePut(batch),
       deliver: (responses, last) => {
         if (this.closed) return;
-        if (last) this.saveFence(last);
+        if (last && this.options.durability.kind === "always") this.fence.cover(last);
         for (const response of responses) this.deliver(response);
       },
       delivered: () => {
@@ -349,6 +355,10 @@ export class Shard {
     if (this.proposer.isEmpty || !this.serving || this.closed) return;
     // The checkpoint's end is followed by a turn that comes here again.
     if (this.checkpointer.isOverfull) return;
+    this.propose();
+  }
+
+  private propose(): void {
     const proposal = this.proposer.take(this.leaderClock.now());
     if (!proposal) return;
     const outcome = this.raft.propose(proposal.data);
@@ -379,20 +389,6 @@ export class Shard {
     this.raft.step(message);
   }
 
-  private saveFence(last: Entry): void {
-    if (this.options.durability.kind !== "always") return;
-    const now = this.deps.clock.monotonicMs();
-    if (this.fenceSaving || now - this.fenceSavedMs < fenceEveryMs) return;
-    this.fenceSaving = true;
-    this.fenceSavedMs = now;
-    this.deps.fence
-      .save({ term: last.term, index: last.index })
-      .then(() => {
-        this.fenceSaving = false;
-      })
-      .catch((error: unknown) => this.fail(error));
-  }
-
   private apply(message: StorageApplyMessage): void {
     this.applier.add(message.entries, () => {
       const last = message.entries[message.entries.length - 1];
@@ -413,13 +409,15 @@ export class Shard {
   }
 
   private startServing(): void {
-    if (this.serving || this.closed) return;
-    this.serving = true;
+    if (this.serving || this.closed || this.tokens === "raising") return;
     const { state, options } = this;
-    if (this.raiseTokensWhenServing) {
-      this.raiseTokensWhenServing = false;
-      this.submit({ kind: "raiseTokens" }, 0, silentSink);
+    // The wall clock may stand before the entries that this process found.
+    this.leaderClock.observe(state.counters.timeMs);
+    if (this.tokens === "lost") {
+      this.raiseTokens();
+      return;
     }
+    this.serving = true;
     if (!equalSettings(state.settings, options.settings)) {
       this.submit({ kind: "configure", settings: options.settings }, 0, silentSink);
     }
@@ -427,6 +425,29 @@ export class Shard {
     this.listener?.leadership(this, true);
     this.scheduleFlush();
     this.timekeeper.look();
+  }
+
+  /**
+   * Raises the tokens' offset and serves only when that is durable: were it lost like the end
+   * before it, the next process would raise it to the same again.
+   */
+  private raiseTokens(): void {
+    this.tokens = "raising";
+    const raised = () => {
+      this.writer.writeHeld();
+      this.deps.commit
+        .drain()
+        .then(() => {
+          this.tokens = "safe";
+          if (this.raft.role === "leader") this.startServing();
+        })
+        .catch((error: unknown) => this.fail(error));
+    };
+    const failed = () => {
+      this.tokens = "lost";
+    };
+    this.proposer.add({ kind: "raiseTokens" }, 0, { done: raised, failed });
+    this.propose();
   }
 
   private stopServing(): void {
@@ -481,6 +502,7 @@ export class Shard {
     this.checkpointer.stop();
     this.timekeeper.stop();
     this.writer.stop();
+    this.fence.stop();
     this.tickTimer?.cancel();
   }
 
@@ -503,7 +525,8 @@ export class Shard {
       () => undefined,
     );
     await this.deps.commit.drain();
-    this.deps.fence.closeSync();
+    await this.fence.close();
+    await this.writer.votesSaved();
     this.deps.vote.closeSync();
   }
 }

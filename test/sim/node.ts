@@ -21,9 +21,9 @@ import { createMemoryKv } from "./memory-kv.ts";
 import type { Stream } from "./random.ts";
 import type { Scenario } from "./scenario.ts";
 import { type LogTap, TappedKv } from "./tapped-kv.ts";
+import { Violation } from "./violation.ts";
 import { type CrashKind, VirtualDisk } from "./virtual-disk.ts";
 import type { VirtualStore } from "./virtual-store.ts";
-import { Violation } from "./violation.ts";
 
 export type NodeState = "down" | "starting" | "up" | "stopping" | "refused";
 
@@ -43,7 +43,7 @@ const root = "/data";
 const shardId = toShardId(0);
 const silent = { observe: () => undefined };
 /** How much slower a disk that stalls is. */
-const stallFactor = 40;
+export const stallFactor = 40;
 
 /** What one process of the node has open. */
 interface Running {

@@ -1,9 +1,9 @@
 /** A client that cancels tasks and reads them; at the end it cancels what would wait for days. */
 import { QueueError } from "../../src/base/errors.ts";
-import { taskIdOf } from "../queue/ops.ts";
-import type { ModelTask } from "../queue/model.ts";
 import { taskState } from "../../src/queue/run.ts";
 import type { TaskView } from "../../src/router/router.ts";
+import type { ModelTask } from "../queue/model.ts";
+import { taskIdOf } from "../queue/ops.ts";
 import { checkView, snapshotOf } from "./checkers/answers.ts";
 import { nameText } from "./checkers/oracle.ts";
 import type { Stream } from "./random.ts";

@@ -2,8 +2,7 @@
 import { codeOfNumber } from "../../src/base/errors.ts";
 import { createRunKeySource, formatTaskId, type RunKeySource } from "../../src/base/task-id.ts";
 import type { CreateResults, NewTask } from "../../src/router/router.ts";
-import { checkCreated, type SentTask } from "./checkers/answers.ts";
-import { isRefusal } from "./checkers/state.ts";
+import { checkCreated, isRefusal, isUnknown, type SentTask } from "./checkers/answers.ts";
 import type { Stream } from "./random.ts";
 import { must } from "./violation.ts";
 import type { World } from "./world.ts";
@@ -156,6 +155,7 @@ export class Producer {
     const done: number[] = [];
     frame.items.forEach((item, i) => {
       const code = results.codes[i] as number;
+      if (isUnknown(code)) return;
       if (!isRefusal(code)) done.push(i);
       else if (frame.runId === null && item.task.idempotencyKey === null) {
         world.history.createRefused(item.payload);

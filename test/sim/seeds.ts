@@ -23,6 +23,13 @@ export interface Totals {
 }
 
 const threads = 2;
+/** Threads do not inherit the loader that reads TypeScript. */
+const bootstrap = `
+  import("tsx/esm/api").then(({ register }) => {
+    register();
+    return import(${JSON.stringify(import.meta.url)});
+  });
+`;
 /** Failures that a range goes on after. */
 const failuresMax = 20;
 
@@ -74,7 +81,7 @@ export async function runSeeds({ first, count }: SeedRange): Promise<Totals> {
 
 function playInThread(from: number, end: number): Promise<Outcome[]> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL(import.meta.url), { workerData: { from, end } });
+    const worker = new Worker(bootstrap, { eval: true, workerData: { from, end } });
     worker.on("message", resolve);
     worker.on("error", reject);
   });

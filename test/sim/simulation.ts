@@ -5,26 +5,26 @@
  */
 import { limits } from "../../src/base/limits.ts";
 import { formatTaskId } from "../../src/base/task-id.ts";
+import { EntryReader } from "../../src/queue/command-codec.ts";
 import { prefixes, readU64 } from "../../src/queue/keys.ts";
+import { taskState } from "../../src/queue/run.ts";
 import type { ModelTask } from "../queue/model.ts";
 import { taskIdOf } from "../queue/ops.ts";
-import { taskState } from "../../src/queue/run.ts";
-import type { LogRow } from "./checkers/oracle.ts";
 import { History } from "./checkers/history.ts";
 import { LeaderTimeCheck } from "./checkers/leader-time.ts";
+import type { LogRow } from "./checkers/oracle.ts";
 import { Oracle } from "./checkers/oracle.ts";
 import { checkState } from "./checkers/state.ts";
-import { EntryReader } from "../../src/queue/command-codec.ts";
 import { MachineClock, type ProcessTime, VirtualTime } from "./clock.ts";
 import { Nemesis } from "./nemesis.ts";
-import { type NodeListener, SimNode } from "./node.ts";
+import { type NodeListener, SimNode, stallFactor } from "./node.ts";
 import { Operator } from "./operator.ts";
 import { Producer } from "./producer.ts";
 import { Stream } from "./random.ts";
 import type { Scenario } from "./scenario.ts";
 import { TraceHash } from "./trace.ts";
-import type { VirtualStore } from "./virtual-store.ts";
 import { must } from "./violation.ts";
+import type { VirtualStore } from "./virtual-store.ts";
 import { Worker } from "./worker.ts";
 import { World } from "./world.ts";
 
@@ -44,6 +44,10 @@ const drainMs = 90_000;
 /** How late a delay or a lease may end on a healthy node (SPEC section 2), ms. */
 const delayLateMs = 50;
 const leaseLateMs = 100;
+/** µs that a started node gets before it counts as healthy. */
+const settlingUs = 1_000_000;
+/** Ms that an entry which is held back may wait beyond its interval, for a write before it or a pause. */
+const heldSlackMs = 10_000;
 /** Events between two comparisons of the whole state. */
 const checkEvery = 400;
 const logHeadBytes = 9;
@@ -81,7 +85,9 @@ class Simulation implements NodeListener {
   private readonly nemesis: Nemesis;
   private failure: { readonly error: unknown } | null = null;
   private starts = 0;
+  /** When the process ended that had the store open last. */
   private endedUs = 0;
+  private hadStore = false;
   private healthyFromUs = Number.POSITIVE_INFINITY;
   private damaged = false;
   private nextCheck = 0;
@@ -117,8 +123,11 @@ class Simulation implements NodeListener {
     await this.until(() => this.time.nowUs >= scenario.faultMs * 1000, scenario.faultMs + 1_000);
     this.trace("faults end");
     world.draining = true;
+    // What is on its way may still suffer from the last pause or stall.
+    const slowestUs = 10 * node.diskUs * stallFactor;
+    const untilUs = Math.max(this.time.nowUs + slowestUs, node.machine.pausedUntilUs);
+    this.healthyFromUs = untilUs + settlingUs;
     this.nemesis.end();
-    this.healthyFromUs = this.time.nowUs + 1_000_000;
     await this.until(() => this.isDrained(), drainMs);
     this.trace("drained");
     world.over = true;
@@ -241,7 +250,8 @@ class Simulation implements NodeListener {
     this.damaged = true;
     if (scenario.damage === "tail") return this.loseTail(store);
     if (scenario.damage === "table") store.flush();
-    const done = scenario.damage === "log" ? store.rotLog() : scenario.damage === "table" && store.rotTable();
+    const done =
+      scenario.damage === "log" ? store.rotLog() : scenario.damage === "table" && store.rotTable();
     if (!done) return;
     this.trace(`damaged: ${scenario.damage}`);
     node.start();
@@ -274,6 +284,7 @@ class Simulation implements NodeListener {
   }
 
   storeOpened(store: VirtualStore): void {
+    this.hadStore = true;
     if (this.damaged) return;
     this.oracle.recovered(store.rows);
     this.noteDurable();
@@ -284,6 +295,8 @@ class Simulation implements NodeListener {
   shardOpened(process: ProcessTime): void {
     this.starts++;
     this.nextCheck = 0;
+    const settledUs = this.time.nowUs + settlingUs;
+    if (this.world.draining) this.healthyFromUs = Math.max(this.healthyFromUs, settledUs);
     const { lastTimeMs } = this.oracle;
     this.leaderTime.started(lastTimeMs, process.wallMs(), process.monotonicMs());
   }
@@ -292,8 +305,9 @@ class Simulation implements NodeListener {
     if (row.length === logHeadBytes) return;
     const { timeMs, count } = new EntryReader(row.subarray(logHeadBytes));
     this.trace(`entry ${index} at ${timeMs} with ${count}`);
-    const held = this.scenario.durability.kind !== "always";
-    if (!this.damaged) this.leaderTime.entry(timeMs, this.node.monotonicMs(), held);
+    const { durability } = this.scenario;
+    const heldMs = durability.kind === "interval" ? durability.ms * 1.1 + heldSlackMs : 0;
+    if (!this.damaged) this.leaderTime.entry(timeMs, this.node.monotonicMs(), heldMs);
   }
 
   writing(rows: readonly LogRow[]): void {
@@ -314,7 +328,8 @@ class Simulation implements NodeListener {
   }
 
   ended(how: string): void {
-    this.endedUs = this.time.nowUs;
+    if (this.hadStore) this.endedUs = this.time.nowUs;
+    this.hadStore = false;
     this.trace(`node ended: ${how}`);
     this.world.nodeEnded();
     if (!this.world.over) this.nemesis.nodeEnded();

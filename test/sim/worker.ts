@@ -3,10 +3,16 @@
  * twice, or never. Every claim and every settle carries a worker id of its own, so that it can be
  * found in the log.
  */
+import { errorCodes } from "../../src/base/errors.ts";
 import { formatTaskId } from "../../src/base/task-id.ts";
 import type { ClaimOutcome, Grant, SettleBatch, SettleResults } from "../../src/router/router.ts";
-import { checkGrants, checkSettled, type SentSettle } from "./checkers/answers.ts";
-import { isRefusal } from "./checkers/state.ts";
+import {
+  checkGrants,
+  checkSettled,
+  isRefusal,
+  isUnknown,
+  type SentSettle,
+} from "./checkers/answers.ts";
 import type { Stream } from "./random.ts";
 import { must } from "./violation.ts";
 import type { World } from "./world.ts";
@@ -80,7 +86,9 @@ export class Worker {
   private record(outcome: ClaimOutcome, workerId: string): void {
     const { world } = this;
     if (outcome.kind === "failed") {
-      must(this.refused(outcome.error.code), "why a claim fails", outcome.error.code);
+      const { number } = errorCodes[outcome.error.code];
+      if (isUnknown(number)) return;
+      must(isRefusal(number), "why a claim fails", outcome.error.code);
       world.refusedWorkers.add(workerId);
     }
     if (outcome.kind !== "granted") return;
@@ -92,10 +100,6 @@ export class Worker {
       world.history.tokenSeen(grant.leaseToken, workerId);
     }
     world.acknowledged(() => checkGrants(world, grants));
-  }
-
-  private refused(code: string): boolean {
-    return ["no_leader", "overloaded", "draining", "insufficient_storage"].includes(code);
   }
 
   private claimed(outcome: ClaimOutcome, leaseMs: number, workerId: string): void {
@@ -131,7 +135,9 @@ export class Worker {
   private again(items: readonly SentSettle[]): void {
     const more = items
       .filter((item) => item.token > 0)
-      .map((item) => (item.op === "heartbeat" ? { ...item, op: "complete" as const, ms: 0 } : item));
+      .map((item) =>
+        item.op === "heartbeat" ? { ...item, op: "complete" as const, ms: 0 } : item,
+      );
     if (more.length > 0) this.world.after(this.random.around(400), () => this.settle(more, null));
   }
 
@@ -172,6 +178,7 @@ export class Worker {
     world.trace(`settled ${workerId} ${[...results.codes].join(" ")}`);
     must(results.count === items.length, "an answer per settle", results.count, items.length);
     const first = results.codes[0] as number;
+    if (isUnknown(first)) return;
     if (isRefusal(first)) {
       world.refusedWorkers.add(`settle ${workerId}`);
       return;

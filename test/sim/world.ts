@@ -3,9 +3,9 @@
  * and the checkers that hear of every answer.
  */
 import { assert } from "../../src/base/assert.ts";
-import type { VirtualTime } from "./clock.ts";
 import type { History } from "./checkers/history.ts";
 import type { Oracle } from "./checkers/oracle.ts";
+import type { VirtualTime } from "./clock.ts";
 import type { SimNode } from "./node.ts";
 import { Stream } from "./random.ts";
 import type { Scenario } from "./scenario.ts";

@@ -17,6 +17,23 @@ import type { World } from "../world.ts";
 import { nameOf } from "./log-ops.ts";
 import { nameText } from "./oracle.ts";
 
+/** Whether nothing of it was logged, for sure. */
+export function isRefusal(code: number): boolean {
+  return refusals.has(code);
+}
+
+/** Whether nobody knows if it was logged. */
+export function isUnknown(code: number): boolean {
+  return code === errorCodes.unknown_outcome.number;
+}
+
+const refusals = new Set<number>([
+  errorCodes.no_leader.number,
+  errorCodes.overloaded.number,
+  errorCodes.draining.number,
+  errorCodes.insufficient_storage.number,
+]);
+
 export interface SentTask {
   readonly payload: string;
   readonly task: NewTask;
@@ -141,8 +158,10 @@ export function checkSettled(
     must(want !== undefined, "a settle has its items", workerId, i);
     const wanted = [want.code, want.time, want.dead].join(" ");
     must(got === wanted, "a settle as it was logged", workerId, item.op, got, wanted);
+    // Not found: the task ended and its record is gone.
     const lost = want.code === errorCodes.lease_lost.number;
-    must(!item.isStale || lost, "a stale token is refused", workerId, item.op, want.code);
+    const refused = lost || want.code === errorCodes.not_found.number;
+    must(!item.isStale || refused, "a stale token is refused", workerId, item.op, want.code);
     if (want.code !== 0) return;
     const ends = item.op === "complete" || item.op === "fail" || want.dead === 1;
     if (ends && item.token > 0) world.history.ended(formatTaskId(item.id), item.token);

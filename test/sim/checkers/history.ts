@@ -10,9 +10,7 @@ interface Granted {
   readonly attempt: number;
   /** Leader time at which it was claimed. */
   readonly claimedMs: number;
-  untilMs: number;
-  /** Somebody tried to end or to change this lease. */
-  touched: boolean;
+  readonly untilMs: number;
 }
 
 export interface TaskHistory {
@@ -20,8 +18,6 @@ export interface TaskHistory {
   readonly marker: string;
   /** By token. */
   readonly grants: Granted[];
-  /** An abandon or a release was sent: it gives an attempt back. */
-  abandoned: boolean;
   /** Acknowledged create. */
   created: boolean;
   /** Ended by this token, 0 = by a cancel; null = not that a client knows. */
@@ -46,6 +42,10 @@ export class History {
   private readonly refused = new Set<string>();
   /** Lease tokens by the claim that got them. */
   private readonly tokens = new Map<number, string>();
+  /** Leases that somebody tried to end or to change: task and token, or the task alone. */
+  private readonly touched = new Set<string>();
+  /** Tasks for which an abandon was sent: it gives an attempt back. */
+  private readonly abandoned = new Set<string>();
 
   willCreate(payload: string): void {
     if (!this.sent.has(payload)) this.sent.set(payload, "");
@@ -70,7 +70,7 @@ export class History {
     let task = this.tasks.get(id);
     if (!task) {
       const marker = payload;
-      task = { id, marker, grants: [], abandoned: false, created: false, endedBy: null };
+      task = { id, marker, grants: [], created: false, endedBy: null };
       this.tasks.set(id, task);
     }
     must(task.marker === payload, "the payload that was sent", id, payload.slice(0, 40));
@@ -89,11 +89,16 @@ export class History {
     const { token, attempt, claimedMs, untilMs } = seen;
     must(attempt >= 1 && attempt <= seen.maxAttempts, "attempts", seen.id, attempt);
     const { endedBy } = task;
-    must(endedBy === null || token <= endedBy, "a task that ended is not delivered", seen.id, token);
+    must(
+      endedBy === null || token <= endedBy,
+      "a task that ended is not delivered",
+      seen.id,
+      token,
+    );
     const at = task.grants.findIndex((other) => other.token >= token);
     must(at < 0 || task.grants[at]?.token !== token, "a token for one claim", seen.id, token);
     const place = at < 0 ? task.grants.length : at;
-    task.grants.splice(place, 0, { token, attempt, claimedMs, untilMs, touched: false });
+    task.grants.splice(place, 0, { token, attempt, claimedMs, untilMs });
     for (let i = Math.max(1, place); i < Math.min(place + 2, task.grants.length); i++) {
       this.inTurn(task, task.grants[i - 1] as Granted, task.grants[i] as Granted);
     }
@@ -101,20 +106,19 @@ export class History {
 
   private inTurn(task: TaskHistory, before: Granted, after: Granted): void {
     const grows = after.attempt > before.attempt;
-    const kept = task.abandoned && after.attempt === before.attempt;
+    const kept = this.abandoned.has(task.id) && after.attempt === before.attempt;
     must(grows || kept, "attempts count claims", task.id, before.attempt, after.attempt);
-    if (before.touched) return;
+    if (this.touched.has(task.id) || this.touched.has(`${task.id} ${before.token}`)) return;
     const exclusive = after.claimedMs >= before.untilMs;
     must(exclusive, "a lease is exclusive", task.id, before.untilMs, after.claimedMs);
   }
 
   /** A settle is sent. @returns whether a later token is known, so that it must be refused */
   willSettle(id: string, token: number, givesBack: boolean): boolean {
-    const task = this.tasks.get(id);
-    if (!task) return false;
-    if (givesBack) task.abandoned = true;
-    for (const grant of task.grants) if (token === 0 || grant.token === token) grant.touched = true;
-    return token > 0 && task.grants.some((grant) => grant.token > token);
+    this.touched.add(token === 0 ? id : `${id} ${token}`);
+    if (givesBack) this.abandoned.add(id);
+    const grants = this.tasks.get(id)?.grants ?? [];
+    return token > 0 && grants.some((grant) => grant.token > token);
   }
 
   /** The task was ended with this token, by an answered settle. */

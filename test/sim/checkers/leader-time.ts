@@ -10,29 +10,36 @@ const slewRate = 0.005;
 const slackMs = 3;
 
 export class LeaderTimeCheck {
-  private startMs = -1;
-  private startMonotonic = 0;
-  private first = Number.POSITIVE_INFINITY;
+  /** Time and monotonic clock from which on this process is measured. */
+  private fromMs = 0;
+  private fromMonotonic = 0;
+  private lastMs = 0;
+  private isFirst = true;
 
   /** A process has opened its store. @param lastMs - time of the last entry that is durable */
   started(lastMs: number, wallMs: number, monotonicMs: number): void {
-    this.first = lastMs;
-    this.startMs = Math.max(lastMs, wallMs);
-    this.startMonotonic = monotonicMs;
+    this.lastMs = lastMs;
+    this.fromMs = wallMs;
+    this.fromMonotonic = monotonicMs;
+    this.isFirst = true;
   }
 
   /**
-   * An entry with this time is on its way to the disk.
-   * @param held - it may have waited in memory
+   * An entry with this time is put into a batch.
+   * @param heldMs - how long it may have waited in memory
    */
-  entry(timeMs: number, monotonicMs: number, held: boolean): void {
-    const elapsed = monotonicMs - this.startMonotonic;
-    const most = this.startMs + elapsed * (1 + slewRate) + slackMs;
-    must(timeMs <= most, "leader time does not run ahead", timeMs, Math.floor(most));
-    must(timeMs >= this.first, "leader time does not go back", timeMs, this.first);
-    this.first = timeMs;
-    if (held) return;
-    const least = this.startMs + elapsed * (1 - slewRate) - slackMs;
-    must(timeMs >= least, "leader time does not fall behind", timeMs, Math.floor(least));
+  entry(timeMs: number, monotonicMs: number, heldMs: number): void {
+    const elapsed = monotonicMs - this.fromMonotonic;
+    const least = Math.floor(this.fromMs + elapsed * (1 - slewRate)) - slackMs;
+    const from = this.isFirst ? Math.max(this.fromMs, this.lastMs) : this.fromMs;
+    const most = Math.ceil(from + elapsed * (1 + slewRate)) + slackMs + heldMs;
+    must(timeMs <= most, "leader time does not run ahead", timeMs, most);
+    must(timeMs >= this.lastMs, "leader time does not go back", timeMs, this.lastMs);
+    must(timeMs >= least - heldMs, "leader time does not fall behind", timeMs, least);
+    this.lastMs = timeMs;
+    if (!this.isFirst) return;
+    this.isFirst = false;
+    this.fromMs = timeMs;
+    this.fromMonotonic = monotonicMs;
   }
 }

@@ -2,8 +2,9 @@
  * The truth about a run: the entries that reached the disk, taken from the batches on their way to
  * it, and the naive model to which they were applied. What the node says to anybody must agree.
  */
-import { keyBytes, prefixes, readU64 } from "../../../src/queue/keys.ts";
+
 import { EntryReader } from "../../../src/queue/command-codec.ts";
+import { keyBytes, prefixes, readU64 } from "../../../src/queue/keys.ts";
 import { readRecord } from "../../../src/storage/record.ts";
 import { Model, type ModelTask } from "../../queue/model.ts";
 import type { Grant, Op, Outcome, TaskName } from "../../queue/ops.ts";

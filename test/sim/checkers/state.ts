@@ -1,5 +1,4 @@
 /** The shard's state against the naive model's, task by task, and against its own rows (Q11, Q12). */
-import { errorCodes } from "../../../src/base/errors.ts";
 import { checkInvariants, exportRows } from "../../../src/queue/invariants.ts";
 import { keyBytes, prefixes } from "../../../src/queue/keys.ts";
 import { col, type Run, taskState } from "../../../src/queue/run.ts";
@@ -63,15 +62,3 @@ function* valuesOf(stored: SortedRows): Iterable<[string, Uint8Array]> {
     yield [key, readRecord(keyBytes(key), stored.get(key) as Buffer)];
   }
 }
-
-/** Whether nothing of it was logged, for sure. */
-export function isRefusal(code: number): boolean {
-  return refusals.has(code);
-}
-
-const refusals = new Set<number>([
-  errorCodes.no_leader.number,
-  errorCodes.overloaded.number,
-  errorCodes.draining.number,
-  errorCodes.insufficient_storage.number,
-]);
