@@ -238,7 +238,7 @@ export class Shard {
       maybeCheckpoint: (batch) => this.checkpointer.maybePut(batch),
       deliver: (responses, last) => {
         if (this.closed) return;
-        if (last && this.options.durability.kind === "always") this.fence.cover(last);
+        if (last && this.options.durability.kind === "always") this.fence.synced(last);
         for (const response of responses) this.deliver(response);
       },
       delivered: () => {
