@@ -59,6 +59,8 @@ export class FakeServer {
   readonly created = new Map<string, string>();
   readonly producers = new Set<Call>();
   readonly workers = new Set<Call>();
+  /** Readys unanswered at the same time, at the most. */
+  readysAtOnce = 0;
   shards = 1;
   nodes: Message[] = [];
   port = 0;
@@ -230,6 +232,7 @@ export class FakeServer {
     if (event.event === "ready") {
       this.readys.push(event.ready);
       this.ready.push({ call, count: Math.max(event.ready.count, 1) });
+      this.readysAtOnce = Math.max(this.readysAtOnce, this.ready.length);
       this.handOut();
       return;
     }

@@ -120,6 +120,7 @@ test("a repeated key answers with the first task as a duplicate", async () => {
 });
 
 test("frames that were not acknowledged go again with the same run id after a reset", async () => {
+  server.shards = 8;
   const producer = connect();
   await producer.enqueue("mail", "warm");
   server.holdAcks = true;

@@ -155,6 +155,20 @@ test("prefetched tasks wait for a handler, in order", async () => {
   work.open();
 });
 
+test("no Ready goes out while one is unanswered, though places come free", async () => {
+  const work = gate();
+  await start(work.handler, { concurrency: 3 });
+  for (let i = 1; i <= 3; i++) {
+    await server.until(() => server.readys.length >= i);
+    server.addTask("mail", "1");
+    while (work.running < 1) await turn();
+    await server.until(() => server.readys.length >= i + 1);
+    work.open();
+    await server.until(() => results().length === i);
+  }
+  assert.equal(server.readysAtOnce, 1);
+});
+
 test("results that come in one turn share a frame", async () => {
   const work = gate();
   await start(work.handler, { concurrency: 3 });
@@ -277,12 +291,18 @@ test("the signal fires when the task is canceled, and nothing is settled", async
   const task = server.addTask("mail", "1");
   while (work.running < 1) await turn();
   server.cancel({ ...task, lease_token: task.lease_token - 1 });
+  server.addTask("mail", "2");
+  while (work.running < 2) await turn();
+  assert.deepEqual(work.aborted, []);
   server.cancel(task);
   while (work.aborted.length < 1) await turn();
   assert.equal(code(work.aborted[0]), "canceled");
   work.open();
-  await turn();
-  assert.equal(server.settles.length, 0);
+  await server.until(() => results().length > 0);
+  assert.deepEqual(
+    results().map((result) => result.task_id === task.id),
+    [false],
+  );
 });
 
 test("stop lets running handlers end, and their results are acknowledged before it resolves", async () => {
