@@ -65,7 +65,7 @@ export class FenceKeeper {
 
   /** Covers all that is durable, waits for a save on its way, and closes the file. */
   async close(): Promise<void> {
-    if (this.saving) await this.saving;
+    while (this.saving) await this.saving;
     this.stop();
     const { fence } = this.deps;
     if (this.uncovered) fence.saveSync({ term: this.uncovered.term, index: this.uncovered.index });
