@@ -1,4 +1,5 @@
 /** One task at a time through an idle node: how long a create and a delivery take by themselves. */
+import { LatencyHistogram } from "../measure/histogram.ts";
 import { sleep } from "../measure/sleep.ts";
 import type { ClientBuild } from "./client-build.ts";
 import { Meter } from "./meter.ts";
@@ -24,7 +25,7 @@ export async function runLatency(
   await lone.opened;
   for (let i = 0; i < warmupTasks; i++) await lone.run();
   meter.createAck.reset();
-  meter.endToEnd.reset();
+  lone.delivery.reset();
   say({ kind: "measuring" });
   for (let i = 0; i < plan.repetitions; i++) {
     await sleep(pauseMs);
@@ -32,12 +33,14 @@ export async function runLatency(
   }
   say({ kind: "measured" });
   await lone.close();
-  return meter.result();
+  return { ...meter.result(), endToEnd: lone.delivery.summary() };
 }
 
 class LoneTask {
   /** Resolves when the worker waits. */
   readonly opened: Promise<void>;
+  /** From create sent to delivered. */
+  readonly delivery = new LatencyHistogram();
   private readonly meter: Meter;
   private readonly payload = createPayload(payloadBytesMin);
   private readonly producer: ReturnType<ClientBuild["createProducerStream"]>;
@@ -67,13 +70,13 @@ class LoneTask {
           open();
         },
         tasks: (frame) => {
-          // Latencies here are of deliveries; the ledger's own are of results.
-          this.meter.endToEnd.record((this.meter.nowUs() - this.sentUs) >>> 0);
+          this.delivery.record((this.meter.nowUs() - this.sentUs) >>> 0);
           this.meter.ledger.delivered(numberOf(frame.buffer, frame.payloadFrom[0] as number));
           this.worker.complete(frame);
         },
         resultAcks: (acks) => {
           if (!acks.areAllOk) throw new Error("the result was refused");
+          this.meter.ledger.resultAcked(this.task, 0);
           this.worker.ready(1);
           this.step();
         },

@@ -1,0 +1,55 @@
+/**
+ * `npm run bench`: starts a node, puts it under load from another process, checks that nothing was
+ * lost or done twice, prints what it measured and keeps it as JSON (bench/README.md).
+ *
+ * Exit code 1 when a run was invalid; a missed bar is printed and kept, and no error.
+ */
+import { describeMachine } from "./measure/machine.ts";
+import type { Measurement } from "./measurement.ts";
+import { type BenchOptions, parseOptions, type ScenarioName, usage } from "./options.ts";
+import { linesOf, machineLine, writeResults } from "./report.ts";
+import { backlog } from "./scenarios/backlog.ts";
+import { cycle, single } from "./scenarios/cycle.ts";
+import { http } from "./scenarios/http.ts";
+import { idle } from "./scenarios/idle.ts";
+import { latency } from "./scenarios/latency.ts";
+import { retention } from "./scenarios/retention.ts";
+import type { Scenario } from "./scenarios/scenario.ts";
+
+const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
+  cycle,
+  single,
+  http,
+  latency,
+  backlog,
+  retention,
+  idle,
+};
+
+async function bench(options: BenchOptions): Promise<void> {
+  const machine = describeMachine(options.folder);
+  console.log(machineLine(machine));
+  const measurements: Measurement[] = [];
+  for (const name of options.scenarios) {
+    for await (const measurement of scenarios[name]({ options, machine })) {
+      measurements.push(measurement);
+      for (const line of linesOf(measurement)) console.log(line);
+      if (measurement.problems.length > 0) process.exitCode = 1;
+    }
+  }
+  console.log(`kept as ${writeResults(options.name, machine, measurements)}`);
+}
+
+async function main(): Promise<void> {
+  let options: BenchOptions;
+  try {
+    options = parseOptions(process.argv.slice(2));
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
+    process.exitCode = 64;
+    return;
+  }
+  await bench(options);
+}
+
+await main();

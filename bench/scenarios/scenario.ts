@@ -1,0 +1,56 @@
+/** What every scenario gets, and the node it asks for. */
+import type { StreamPlan } from "../load/protocol.ts";
+import type { RunOptions } from "../load-process.ts";
+import type { Machine } from "../measure/machine.ts";
+import type { Measurement } from "../measurement.ts";
+import { NodeProcess } from "../node-process.ts";
+import type { BenchOptions } from "../options.ts";
+
+export interface BenchContext {
+  readonly options: BenchOptions;
+  readonly machine: Machine;
+}
+
+/** Yields each measurement as soon as it is there. */
+export type Scenario = (context: BenchContext) => AsyncGenerator<Measurement>;
+
+/** Starts a node in its default configuration but for `env`, and stops it after `use`. */
+export async function withNode<T>(
+  { options }: BenchContext,
+  env: Readonly<Record<string, string>>,
+  use: (node: NodeProcess) => Promise<T>,
+): Promise<T> {
+  const node = await NodeProcess.start({
+    folder: options.folder,
+    env: { ...durabilityEnv(options), ...env },
+    execArgv: profileArgv(options),
+  });
+  try {
+    return await use(node);
+  } finally {
+    await node.stop();
+  }
+}
+
+export function runOptions({ options }: BenchContext, node: NodeProcess): RunOptions {
+  return { serverPid: node.pid, execArgv: profileArgv(options) };
+}
+
+/** The words that stand in every line. */
+export function durabilityText({ options }: BenchContext): string {
+  return options.durability === "always" ? "fsync before every ack" : "fsync every 100 ms";
+}
+
+/** The shape of a load without secrets and addresses. */
+export function describePlan(plan: StreamPlan): Record<string, unknown> {
+  const { target: _target, ...shape } = plan;
+  return shape;
+}
+
+function durabilityEnv({ durability }: BenchOptions): Record<string, string> {
+  return durability === "always" ? {} : { QUORUMQ_STORAGE_DURABILITY: durability };
+}
+
+function profileArgv({ profileFolder }: BenchOptions): string[] {
+  return profileFolder === null ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileFolder}`];
+}
