@@ -22,8 +22,8 @@ export function createRandom(): Random {
 }
 
 /**
- * Timers of the event loop. Node counts a timeout from the start of the running turn, so after a
- * long turn it would call too early; here a timer that comes early is set again for the rest.
+ * Timers of the event loop. Node counts whole milliseconds and so calls up to one too early; here
+ * a timer that comes early is set again for the rest.
  */
 export function createTimers(): Timers {
   return {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { type Role, sha256OfToken, type TokenEntry } from "../../../src/auth/token-entries.ts";
-import { assertRefused, type Harness, startHttp } from "./harness.ts";
+import { assertRefused, closeAll, type Harness, startHttp } from "./harness.ts";
 import { granted, idText, taskView } from "./scripted-router.ts";
 
 let http: Harness;
@@ -31,7 +31,7 @@ before(async () => {
   });
   http.router.answerTask = (tenant, id) => Promise.resolve(taskView({ tenant, id }));
 });
-after(() => http.server.close(0));
+after(closeAll);
 
 const id = idText(1);
 const create = { command: "q", payload: 1 };

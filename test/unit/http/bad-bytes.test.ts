@@ -12,6 +12,7 @@ import { createRandom } from "../../../src/platform/system.ts";
 import {
   type Answer,
   assertRefused,
+  closeAll,
   type Harness,
   parseRaw,
   readAll,
@@ -20,13 +21,15 @@ import {
 import { granted } from "./scripted-router.ts";
 
 let http: Harness;
+/** For tests that would hang if the server forgot somebody. */
+const hasEnd = { timeout: 15_000 };
 
 before(async () => {
   http = await startHttp();
 });
 after(async () => {
   assert.equal((await http.get("/livez")).status, 200);
-  await http.server.close(0);
+  await closeAll();
 });
 
 const ask = (lines: string, target = "/livez") =>
@@ -129,21 +132,25 @@ test("5.1-09 TRACE and CONNECT get 405", async () => {
   assertRefused(connect, 405, "method_not_allowed");
 });
 
-test("5.1-08 slow headers and slow bodies get 408 and the end, others are served meanwhile", async () => {
-  const slow = await startHttp({ bounds: { headersMs: 150, requestMs: 300, checkMs: 50 } });
-  const sockets = await Promise.all(Array.from({ length: 50 }, () => slow.connect()));
-  const answers = sockets.map((socket, i) => {
-    const head = "POST /v1/tasks HTTP/1.1\r\nHost: a\r\n";
-    const body = "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
-    socket.write(i % 2 === 0 ? head : head + body);
-    return readAll(socket).then(parseRaw);
-  });
-  const served = await slow.post("/v1/tasks", { command: "q", payload: 1 });
-  assert.equal(served.status, 202);
-  for (const answer of await Promise.all(answers)) assertRefused(answer, 408, "timeout");
-  assert.equal(slow.router.created.length, 1);
-  await slow.server.close(0);
-});
+test(
+  "5.1-08 slow headers and slow bodies get 408 and the end, others are served meanwhile",
+  hasEnd,
+  async () => {
+    const slow = await startHttp({ bounds: { headersMs: 150, requestMs: 300, checkMs: 50 } });
+    const sockets = await Promise.all(Array.from({ length: 50 }, () => slow.connect()));
+    const answers = sockets.map((socket, i) => {
+      const head = "POST /v1/tasks HTTP/1.1\r\nHost: a\r\n";
+      const body = "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+      socket.write(i % 2 === 0 ? head : head + body);
+      return readAll(socket).then(parseRaw);
+    });
+    const served = await slow.post("/v1/tasks", { command: "q", payload: 1 });
+    assert.equal(served.status, 202);
+    for (const answer of await Promise.all(answers)) assertRefused(answer, 408, "timeout");
+    assert.equal(slow.router.created.length, 1);
+    await slow.server.close(0);
+  },
+);
 
 test("5.1-25 connections above the limit are closed at once; those below go on", async () => {
   const small = await startHttp({ bounds: { connections: 20 } });
@@ -165,7 +172,7 @@ test("5.1-25 connections above the limit are closed at once; those below go on",
   await small.server.close(0);
 });
 
-test("5.1-25 half-open connections do not hold up a close", async () => {
+test("5.1-25 half-open connections do not hold up a close", hasEnd, async () => {
   const half = await startHttp();
   const sockets = await Promise.all(Array.from({ length: 20 }, () => half.connect()));
   for (const socket of sockets) socket.write("GET /live");
@@ -190,7 +197,7 @@ test("5.1-22 a draining node refuses with 503, Retry-After and the end; health i
   await draining.server.close(0);
 });
 
-test("a claim that waits when the node drains is answered, and so is a read", async () => {
+test("a claim that waits when the node drains is answered, and so is a read", hasEnd, async () => {
   const node = await startHttp();
   const waiting = new Promise<(outcome: ReturnType<typeof granted>) => void>((resolve) => {
     node.router.onClaim = resolve;
@@ -215,7 +222,7 @@ test("a claim that waits when the node drains is answered, and so is a read", as
   await node.server.close();
 });
 
-test("a close waits for the answers of requests in flight", async () => {
+test("a close waits for the answers of requests in flight", hasEnd, async () => {
   const node = await startHttp();
   const waiting = new Promise<(outcome: ReturnType<typeof granted>) => void>((resolve) => {
     node.router.onClaim = resolve;

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { type ErrorCode, QueueError } from "../../../src/base/errors.ts";
-import { assertRefused, type Harness, startHttp } from "./harness.ts";
+import { assertRefused, closeAll, type Harness, startHttp } from "./harness.ts";
 import { idText } from "./scripted-router.ts";
 
 let http: Harness;
@@ -18,7 +18,7 @@ after(async () => {
   // Whatever was sent: the node is there, and healthy.
   assert.equal((await http.get("/livez")).status, 200);
   assert.equal(http.router.created.filter(({ task }) => task.queue === "never").length, 0);
-  await http.server.close(0);
+  await closeAll();
 });
 
 /** Bodies for POST /v1/tasks that must be refused; the queue `never` must stay unused. */

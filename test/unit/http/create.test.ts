@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { QueueError } from "../../../src/base/errors.ts";
-import { assertRefused, type Harness, startHttp } from "./harness.ts";
+import { assertRefused, closeAll, type Harness, startHttp } from "./harness.ts";
 import { idText, nowMs, taskView } from "./scripted-router.ts";
 
 let http: Harness;
@@ -10,7 +10,7 @@ const time = new Date(nowMs).toISOString();
 before(async () => {
   http = await startHttp();
 });
-after(() => http.server.close(0));
+after(closeAll);
 
 const lastCreated = () => http.router.created.at(-1);
 

@@ -109,8 +109,16 @@ export class Harness {
   }
 }
 
+const started: Harness[] = [];
+
+/** Closes every server of this file, those of failed tests too: none keeps the process alive. */
+export async function closeAll(): Promise<void> {
+  await Promise.all(started.map((harness) => harness.server.close(0)));
+}
+
 export async function startHttp(setup: Setup = {}): Promise<Harness> {
   const harness = new Harness(setup);
+  started.push(harness);
   const { port } = await harness.server.listen();
   harness.port = port;
   return harness;

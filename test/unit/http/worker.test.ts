@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, before, beforeEach, test } from "node:test";
 import { QueueError } from "../../../src/base/errors.ts";
-import { assertRefused, type Harness, startHttp } from "./harness.ts";
+import { assertRefused, closeAll, type Harness, startHttp } from "./harness.ts";
 import { granted, idText, nowMs, ScriptedRouter, taskView } from "./scripted-router.ts";
 
 let http: Harness;
+/** For tests that would hang if the server forgot somebody. */
+const hasEnd = { timeout: 15_000 };
 const id = idText(1);
 const time = new Date(nowMs).toISOString();
 
@@ -20,7 +22,7 @@ beforeEach(() => {
   http.router.answerResult = fresh.answerResult;
   http.router.onClaim = fresh.onClaim;
 });
-after(() => http.server.close(0));
+after(closeAll);
 
 test("a claim without a body asks for one task of any queue, with the defaults", async () => {
   const answer = await http.post("/v1/tasks/claim");
@@ -108,7 +110,7 @@ test("a wait is handed to the router 0 to 0.5 s short, and answered when work co
   assert.ok(waitMs >= 29_500 && waitMs <= 30_000, String(waitMs));
 });
 
-test("a claim whose client goes away while it waits is canceled", async () => {
+test("a claim whose client goes away while it waits is canceled", hasEnd, async () => {
   http.router.answerClaim = () => undefined;
   const waiting = new Promise<void>((resolve) => {
     http.router.onClaim = () => resolve();
@@ -124,7 +126,7 @@ test("a claim whose client goes away while it waits is canceled", async () => {
   await until(() => http.router.canceledClaims === before_ + 1);
 });
 
-test("tasks granted to a connection that is gone are handed back at once", async () => {
+test("tasks granted to a connection that is gone are handed back at once", hasEnd, async () => {
   const settledBefore = http.router.settled.length;
   const claimed = new Promise<(outcome: ReturnType<typeof granted>) => void>((resolve) => {
     http.router.onClaim = resolve;
@@ -264,7 +266,7 @@ test("a task and its result are read, with the consistency that was asked for", 
   assert.ok((read?.waitMs ?? 0) >= 59_500 && (read?.waitMs ?? 0) <= 60_000);
 });
 
-test("a read that waits ends when its client goes away", async () => {
+test("a read that waits ends when its client goes away", hasEnd, async () => {
   const aborted = new Promise<void>((resolve) => {
     http.router.answerResult = (_task, signal) =>
       new Promise((_, reject) => {
