@@ -39,9 +39,9 @@ export class Operator {
   }
 
   private cancelFar(): void {
-    const { model } = this.world.oracle;
-    for (const task of model.tasks()) {
-      const waits = task.state === taskState.delayed && task.due > model.now + patienceMs;
+    const { oracle } = this.world;
+    for (const task of oracle.pending()) {
+      const waits = task.state === taskState.delayed && task.due > oracle.model.now + patienceMs;
       if (waits) this.cancel(task);
     }
   }

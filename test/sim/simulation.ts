@@ -190,11 +190,11 @@ class Simulation implements NodeListener {
     const { node, oracle } = this;
     if (node.state !== "up") return false;
     if (this.world.open.size > this.scenario.workers) return false;
-    return !oracle.model.tasks().some(({ state }) => state <= taskState.leased);
+    return oracle.pending().length === 0;
   }
 
   private pendingText(): string {
-    const pending = this.oracle.model.tasks().filter(({ state }) => state <= taskState.leased);
+    const pending = this.oracle.pending();
     const states = pending.map(({ state, due }) => `${state}/${due - this.oracle.model.now}`);
     const open = [...this.world.open].map(({ what }) => what);
     return `node ${this.node.state}; tasks ${states.join(" ")}; open ${open.join(", ")}`;
@@ -203,7 +203,7 @@ class Simulation implements NodeListener {
   /** A healthy node ends delays and leases in time. */
   private checkLateness(timeMs: number): void {
     if (this.time.nowUs < this.healthyFromUs) return;
-    for (const task of this.oracle.model.tasks()) {
+    for (const task of this.oracle.pending()) {
       const isLease = task.state === taskState.leased;
       if (!isLease && task.state !== taskState.delayed) continue;
       const late = timeMs - task.due;
@@ -242,6 +242,7 @@ class Simulation implements NodeListener {
   private async damage(): Promise<void> {
     const { node, scenario } = this;
     const random = this.world.stream("damage");
+    if (scenario.damage === "tail" && random.chance(0.5)) await this.lastWords();
     if (random.chance(0.5)) {
       node.stop();
       await this.until(() => node.state === "down", 10_000);
@@ -257,6 +258,22 @@ class Simulation implements NodeListener {
     node.start();
     await this.until(() => node.state !== "starting", 10_000);
     must(node.state === "refused", "a damaged store is refused", scenario.damage, node.state);
+  }
+
+  /** One create soon after the start, and then silence. */
+  private async lastWords(): Promise<void> {
+    const { node, scenario } = this;
+    node.store.flush();
+    const batch = node.router?.createBatch(scenario.tenants[0] as string);
+    const task = { queue: "last", priority: 0, maxAttempts: 1, delayMs: 0, runAtMs: 0 };
+    batch?.add({ ...task, extras: null, idempotencyKey: null }, Buffer.from("last"), 0, 4);
+    let isCreated = false;
+    batch?.send(null, () => {
+      isCreated = true;
+    });
+    await this.until(() => isCreated, 10_000);
+    const endUs = this.time.nowUs + 1_500_000;
+    await this.until(() => this.time.nowUs >= endUs, 2_000);
   }
 
   private async loseTail(store: VirtualStore): Promise<void> {
