@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { LoadResult } from "../../../bench/load/protocol.ts";
+import { ledgerProblems } from "../../../bench/verify.ts";
+
+const none = { count: 0, p50Ms: 0, p99Ms: 0, p999Ms: 0, maxMs: 0 };
+const good = {
+  sent: 10,
+  created: 10,
+  completed: 10,
+  cycles: 10,
+  redelivered: 0,
+  completedTwice: 0,
+  unknown: 0,
+};
+
+function problemsOf(counts: Partial<typeof good>, unfinished: readonly number[] = []): string[] {
+  const result: LoadResult = {
+    cyclesPerSecond: [],
+    createAck: none,
+    endToEnd: none,
+    counts: { ...good, ...counts },
+    unfinished,
+    samples: [],
+  };
+  return ledgerProblems(result);
+}
+
+test("a run in which every task was made and completed once has no problems", () => {
+  assert.deepEqual(problemsOf({}), []);
+});
+
+test("a lost task is named", () => {
+  const [problem] = problemsOf({ completed: 9, cycles: 9 }, [4]);
+  assert.match(problem ?? "", /^1 tasks were created and never completed: 4/);
+});
+
+for (const [counts, problem] of [
+  [{ sent: 11 }, /1 creates were never acknowledged/],
+  [{ completed: 11 }, /1 results without a create/],
+  [{ completedTwice: 1 }, /1 tasks were completed twice/],
+  [{ redelivered: 2 }, /2 tasks were delivered twice/],
+  [{ unknown: 3 }, /3 deliveries of tasks that nobody sent/],
+] as const) {
+  test(`${Object.keys(counts).join()} makes a run invalid`, () => {
+    assert.match(problemsOf(counts).join(), problem);
+  });
+}
