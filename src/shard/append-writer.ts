@@ -135,6 +135,11 @@ export class AppendWriter {
     this.deps.delivered();
   }
 
+  /** Puts what is held back into the last batch of an orderly end. */
+  putHeld(batch: KvBatch): void {
+    this.held.moveTo(batch);
+  }
+
   /** Resolves when no vote is on its way to the disk. */
   votesSaved(): Promise<void> {
     return this.votes;

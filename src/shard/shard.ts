@@ -519,6 +519,8 @@ export class Shard {
     this.proposed.clear();
     this.deps.commit.add(
       (batch) => {
+        // Entries may have been acknowledged since the held ones were written.
+        this.writer.putHeld(batch);
         this.checkpointer.putLast(batch);
         batch.put(cleanKey, Buffer.from([1]));
       },

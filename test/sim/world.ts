@@ -150,13 +150,18 @@ export class World {
     if (count > 0) this.unconfirmed = this.unconfirmed.slice(count);
   }
 
-  /** The store was opened again: what is not in it was lost. @param endedUs - when the node ended */
-  lostRest(endedUs: number): void {
+  /**
+   * The store was opened again: what is not in it was lost.
+   * @param endedUs - when the node ended
+   * @param inOrder - it was stopped, not ended
+   */
+  lostRest(endedUs: number, inOrder: boolean): void {
     this.confirm();
     const { durability, diskUs, faults } = this.scenario;
     const oldest = this.unconfirmed[0];
     this.unconfirmed = [];
     if (!oldest || durability.kind !== "interval") return;
+    must(!inOrder, "a stop in order loses nothing", oldest.index, this.oracle.lastIndex);
     this.trace(`lost answers of the last ${(endedUs - oldest.atUs) / 1000} ms`);
     if (faults.includes("stall") || faults.includes("pause")) return;
     // The time of the write itself, and of one that was on its way before it.

@@ -47,7 +47,7 @@ export class Oracle {
   readonly cancels = new Map<string, At<number>[]>();
   /** Payload of each task by nameText. */
   readonly payloads = new Map<string, string>();
-  /** Claims and settles by the worker ids that they carried. */
+  /** Worker ids of the claims that got tasks, and of the settles. */
   readonly workers = new Set<string>();
   /** Called before an expire command is applied. */
   beforeExpire: (timeMs: number) => void = () => undefined;
@@ -135,9 +135,9 @@ export class Oracle {
         this.payloads.set(nameText({ key: op.key, place }), payload);
       });
     } else if (op.kind === "claim" && outcome.kind === "claimed") {
-      this.workers.add(op.worker);
       const [first] = outcome.grants;
       if (!first) return;
+      this.workers.add(op.worker);
       must(!this.claims.has(first.token), "a lease token is given once", first.token);
       this.claims.set(first.token, outcome.grants);
     } else if (op.kind === "settle" && outcome.kind === "settled") {
