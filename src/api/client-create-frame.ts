@@ -52,7 +52,7 @@ export function encodeCreateParts(
 ): Buffer {
   const runIdBytes = runId === null ? 0 : 3 + runId.length;
   const body = bodyBytes(parts, firstSeq) + runIdBytes;
-  const out = Buffer.allocUnsafeSlow(1 + varintBytes(body) + body);
+  const out = Buffer.allocUnsafe(1 + varintBytes(body) + body);
   out[0] = sizedTag(createArms.createBatch);
   let at = putVarint(out, 1, body);
   let seq = firstSeq;

@@ -101,7 +101,7 @@ export function encodeCompletions(frame: TaskFrame): Buffer {
   const { count, leaseTokens, idFrom, buffer } = frame;
   let body = 0;
   for (let i = 0; i < count; i++) body += 2 + itemBytes(leaseTokens[i] as number);
-  const out = Buffer.allocUnsafeSlow(1 + varintBytes(body) + body);
+  const out = Buffer.allocUnsafe(1 + varintBytes(body) + body);
   out[0] = sizedTag(settleArms.resultBatch);
   let at = putVarint(out, 1, body);
   for (let i = 0; i < count; i++) {

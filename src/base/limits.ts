@@ -108,6 +108,8 @@ export const limits = {
   freeStopBytes: 64 * MiB,
   /** Bytes of a small file beside the store (header, current): they hold a few names. */
   sealedFileBytes: 64 * KiB,
+  /** HTTP/2 window of a client's connection, for all its streams. */
+  clientConnectionBytes: 1 * MiB,
   shards: 256,
   /** Tables verified before a store is opened: about half a second. */
   startCheckBytes: 512 * MiB,

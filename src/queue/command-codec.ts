@@ -11,6 +11,7 @@ import { backoffPolicies, type Command, commandKinds, type Settings } from "./co
 
 export const entryVersion = 1;
 const headerBytes = 10;
+const noHash = Buffer.alloc(0);
 
 /** Bytes that the entry adds to each command. */
 export const commandOverheadBytes = 5;
@@ -62,7 +63,7 @@ function encodeBody(out: ByteWriter, command: Command): void {
       out.u8(command.priority);
       out.sized(command.key);
       out.u16(command.count);
-      out.sized(command.requestHash ?? Buffer.alloc(0));
+      out.sized(command.requestHash ?? noHash);
       out.bytes(command.records);
       return;
     case "claim":

@@ -5,7 +5,7 @@ import { limits } from "../base/limits.ts";
 import type { CreateCommand, CreateResult } from "./command.ts";
 import { prefixes } from "./keys.ts";
 import type { Need } from "./needs.ts";
-import { col, columnCount, Run, taskState } from "./run.ts";
+import { col, Run, taskState } from "./run.ts";
 import type { State } from "./state.ts";
 import { RecordCursor } from "./task-record.ts";
 
@@ -41,7 +41,7 @@ export function create(state: State, command: CreateCommand): CreateResult {
     priority: command.priority,
     createdAt: state.counters.timeMs,
     requestHash: command.requestHash ? Buffer.from(command.requestHash) : null,
-    columns: new Float64Array(columnCount * command.count),
+    columns: state.columns.allocate(command.count),
     inlineRecords: inline ? Buffer.from(command.records) : null,
     recordBytes: command.records.length,
   });

@@ -171,6 +171,28 @@ export class Run {
   }
 }
 
+/** Columns of small runs are cut from blocks: one of its own would cost a malloc and GC work each. */
+const blockTasks = 256;
+const smallRun = 8;
+
+/** Gives zeroed columns for runs. */
+export class ColumnAllocator {
+  private block = new Float64Array(0);
+  private used = 0;
+
+  allocate(count: number): Float64Array {
+    const size = columnCount * count;
+    if (count > smallRun) return new Float64Array(size);
+    if (this.used + size > this.block.length) {
+      this.block = new Float64Array(columnCount * blockTasks);
+      this.used = 0;
+    }
+    const columns = this.block.subarray(this.used, this.used + size);
+    this.used += size;
+    return columns;
+  }
+}
+
 export interface RunFields {
   readonly key: string;
   readonly count: number;

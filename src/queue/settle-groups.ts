@@ -156,7 +156,7 @@ export class SettleGroupReader {
 
   /** The group as a result row (see readResultRow). */
   resultRow(): Buffer {
-    const row = Buffer.allocUnsafeSlow(1 + this.end - this.itemsFrom);
+    const row = Buffer.allocUnsafe(1 + this.end - this.itemsFrom);
     row[0] = this.op;
     this.bytes.copy(row, 1, this.itemsFrom, this.end);
     return row;

@@ -14,7 +14,7 @@ import { DueIndex } from "./due-index.ts";
 import { prefixes, u32Text } from "./keys.ts";
 import { Overlay } from "./overlay.ts";
 import { ReadyList, type WindowBudget } from "./ready-list.ts";
-import { col, isEnded, type Run, taskState } from "./run.ts";
+import { ColumnAllocator, col, isEnded, type Run, taskState } from "./run.ts";
 import { decodeRun } from "./run-codec.ts";
 
 export class Tenant {
@@ -123,6 +123,7 @@ export class State {
   /** Keys of ranges loaded for the running command, by the range's start. */
   readonly loadedRanges = new Map<string, readonly string[]>();
   readonly overlay = new Overlay();
+  readonly columns = new ColumnAllocator();
   readonly due: DueIndex;
   readonly retention: DueIndex;
   dirtyRuns: Run[] = [];
