@@ -1,6 +1,7 @@
 /** Whether a run lost a task or did one twice: the load's ledger against the node's own words. */
 import { numberOf } from "./load/payload.ts";
 import type { LoadResult } from "./load/protocol.ts";
+import type { LoadOutcome } from "./load-process.ts";
 import { metricSum } from "./measure/exposition.ts";
 import type { NodeProcess } from "./node-process.ts";
 
@@ -11,19 +12,22 @@ export interface Expected {
   readonly keepsDone: boolean;
 }
 
+/** Even on a busy machine the bench's own process is called more often; a paused one jumps. */
+const standstillMs = 2_000;
+
 /** @returns sentences; none if all is well */
 export async function verify(
   node: NodeProcess,
-  result: LoadResult,
+  outcome: LoadOutcome,
   expected: Expected,
 ): Promise<string[]> {
-  const problems = ledgerProblems(result);
+  const problems = ledgerProblems(outcome);
   const metrics = await node.get("/metrics");
   for (const state of ["ready", "leased", "delayed", "dead"]) {
     const left = metricSum(metrics, "quorumq_queue_tasks", { state });
     if (left > 0) problems.push(`${left} tasks are ${state} after the drain`);
   }
-  const { created, completed } = result.counts;
+  const { created, completed } = outcome.counts;
   const atNode = (op: string) => metricSum(metrics, "quorumq_tasks_total", { op });
   if (expected.existing === 0 && atNode("create") !== created) {
     problems.push(`the node made ${atNode("create")} tasks, ${created} were acknowledged`);
@@ -31,14 +35,17 @@ export async function verify(
   if (expected.existing === 0 && atNode("settle") !== completed) {
     problems.push(`the node settled ${atNode("settle")} tasks, ${completed} were acknowledged`);
   }
-  if (expected.keepsDone) problems.push(...(await sampleProblems(node, result)));
+  if (expected.keepsDone) problems.push(...(await sampleProblems(node, outcome)));
   return problems;
 }
 
-/** What the counts of a load with a drain say by themselves. */
-export function ledgerProblems({ counts, unfinished }: LoadResult): string[] {
+/** What a load with a drain says by itself: its counts, and whether the moment was a fair one. */
+export function ledgerProblems({ counts, unfinished, server }: LoadOutcome): string[] {
   const { sent, created, completed, cycles, redelivered, completedTwice, unknown } = counts;
   const problems: string[] = [];
+  if (server.longestGapMs > standstillMs) {
+    problems.push(`the machine stood still for ${Math.round(server.longestGapMs)} ms`);
+  }
   if (sent !== created) problems.push(`${sent - created} creates were never acknowledged`);
   if (unfinished.length > 0) {
     const lost = created - cycles;

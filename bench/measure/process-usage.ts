@@ -23,6 +23,8 @@ export interface Usage {
   /** Highest of anonymous + shared, and the highest of mapped files beside it; bytes. */
   readonly rssMax: number;
   readonly mappedMax: number;
+  /** Longest time between two looks: far above `watchEveryMs`, the machine itself stood still. */
+  readonly longestGapMs: number;
 }
 
 const watchEveryMs = 100;
@@ -34,6 +36,8 @@ export class UsageWatch {
   private readonly timer: NodeJS.Timeout;
   private rssMax = 0;
   private mappedMax = 0;
+  private longestGapMs = 0;
+  private lookedMs = performance.now();
 
   constructor(pid: number) {
     this.pid = pid;
@@ -45,8 +49,8 @@ export class UsageWatch {
   stop(): Usage {
     clearInterval(this.timer);
     this.look();
-    const { rssMax, mappedMax } = this;
-    return { cpuMs: cpuMs(this.pid) - this.cpuMsBefore, rssMax, mappedMax };
+    const { rssMax, mappedMax, longestGapMs } = this;
+    return { cpuMs: cpuMs(this.pid) - this.cpuMsBefore, rssMax, mappedMax, longestGapMs };
   }
 
   /** Stops watching a process that may be gone. */
@@ -55,6 +59,9 @@ export class UsageWatch {
   }
 
   private look(): void {
+    const nowMs = performance.now();
+    this.longestGapMs = Math.max(this.longestGapMs, nowMs - this.lookedMs);
+    this.lookedMs = nowMs;
     const status = readFileSync(`/proc/${this.pid}/status`, "latin1");
     const { anonymous, shared, mappedFiles } = parseProcStatus(status);
     this.rssMax = Math.max(this.rssMax, anonymous + shared);

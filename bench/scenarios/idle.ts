@@ -4,6 +4,7 @@ import { UsageWatch } from "../measure/process-usage.ts";
 import { sleep } from "../measure/sleep.ts";
 import type { Measurement } from "../measurement.ts";
 import { queue } from "../plans.ts";
+import { ledgerProblems } from "../verify.ts";
 import { type BenchContext, durabilityText, runOptions, withNode } from "./scenario.ts";
 
 const workers = 1_000;
@@ -50,7 +51,7 @@ export async function* idle(context: BenchContext): AsyncGenerator<Measurement> 
           unit: "% of a core",
         },
       ],
-      problems: [],
+      problems: ledgerProblems(waited),
       configuration: { workers },
     };
   });

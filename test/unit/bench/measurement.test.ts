@@ -25,8 +25,8 @@ describe("throughput", () => {
       counts,
       unfinished: [],
       samples: [],
-      server: { cpuMs: 800, rssMax: 7, mappedMax: 8 },
-      load: { cpuMs: 400, rssMax: 1, mappedMax: 1 },
+      server: { cpuMs: 800, rssMax: 7, mappedMax: 8, longestGapMs: 0 },
+      load: { cpuMs: 400, rssMax: 1, mappedMax: 1, longestGapMs: 0 },
       elapsedMs: 2000,
     };
     const throughput = throughputOf(outcome);

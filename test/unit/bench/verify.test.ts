@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { LoadResult } from "../../../bench/load/protocol.ts";
+import type { LoadOutcome } from "../../../bench/load-process.ts";
 import { ledgerProblems } from "../../../bench/verify.ts";
 
 const none = { count: 0, p50Ms: 0, p99Ms: 0, p999Ms: 0, maxMs: 0 };
@@ -14,16 +14,26 @@ const good = {
   unknown: 0,
 };
 
-function problemsOf(counts: Partial<typeof good>, unfinished: readonly number[] = []): string[] {
-  const result: LoadResult = {
+interface Run {
+  readonly counts?: Partial<typeof good>;
+  readonly unfinished?: readonly number[];
+  readonly longestGapMs?: number;
+}
+
+function problemsOf({ counts = {}, unfinished = [], longestGapMs = 100 }: Run): string[] {
+  const usage = { cpuMs: 0, rssMax: 0, mappedMax: 0, longestGapMs };
+  const outcome: LoadOutcome = {
     cyclesPerSecond: [],
     createAck: none,
     endToEnd: none,
     counts: { ...good, ...counts },
     unfinished,
     samples: [],
+    server: usage,
+    load: usage,
+    elapsedMs: 0,
   };
-  return ledgerProblems(result);
+  return ledgerProblems(outcome);
 }
 
 test("a run in which every task was made and completed once has no problems", () => {
@@ -31,7 +41,7 @@ test("a run in which every task was made and completed once has no problems", ()
 });
 
 test("a lost task is named", () => {
-  const [problem] = problemsOf({ completed: 9, cycles: 9 }, [4]);
+  const [problem] = problemsOf({ counts: { completed: 9, cycles: 9 }, unfinished: [4] });
   assert.match(problem ?? "", /^1 tasks were created and never completed: 4/);
 });
 
@@ -43,6 +53,10 @@ for (const [counts, problem] of [
   [{ unknown: 3 }, /3 deliveries of tasks that nobody sent/],
 ] as const) {
   test(`${Object.keys(counts).join()} makes a run invalid`, () => {
-    assert.match(problemsOf(counts).join(), problem);
+    assert.match(problemsOf({ counts }).join(), problem);
   });
 }
+
+test("a run during which the machine stood still is invalid", () => {
+  assert.match(problemsOf({ longestGapMs: 15_000 }).join(), /stood still for 15000 ms/);
+});
