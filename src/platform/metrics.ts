@@ -6,12 +6,7 @@
  * one name is bounded: what a client sends cannot become a series. Counters and gauges are plain
  * fields that are handed to prom-client at a scrape: its own `inc` hashes the labels each time.
  */
-import {
-  Counter as PromCounter,
-  Gauge as PromGauge,
-  Histogram as PromHistogram,
-  Registry,
-} from "prom-client";
+import { Counter as PromCounter, Gauge as PromGauge, Registry } from "prom-client";
 import { assert } from "../base/assert.ts";
 import type { Counter, Gauge, GaugeSample, Histogram, Metrics } from "../base/effects.ts";
 import { limits } from "../base/limits.ts";
@@ -43,11 +38,81 @@ class Series implements Counter, Gauge {
   }
 }
 
+/**
+ * A histogram's numbers: plain counts per bucket. prom-client's own `observe` took 1.2 % of the CPU
+ * of a node with one task per message.
+ */
+class HistogramSeries implements Histogram {
+  readonly labels: Labels;
+  private readonly bounds: readonly number[];
+  private readonly counts: Float64Array;
+  private sum = 0;
+
+  constructor(labels: Labels, bounds: readonly number[]) {
+    this.labels = labels;
+    this.bounds = bounds;
+    this.counts = new Float64Array(bounds.length + 1);
+  }
+
+  observe(value: number): void {
+    const { bounds, counts } = this;
+    let i = 0;
+    while (i < bounds.length && value > (bounds[i] as number)) i++;
+    counts[i] = (counts[i] as number) + 1;
+    this.sum += value;
+  }
+
+  /** In prom-client's form, buckets cumulated. */
+  values(name: string) {
+    const { labels, bounds, counts } = this;
+    let below = 0;
+    const buckets = Array.from(counts, (count, i) => {
+      below += count;
+      const le = i < bounds.length ? String(bounds[i]) : "+Inf";
+      return { metricName: `${name}_bucket`, labels: { le, ...labels }, value: below };
+    });
+    return [
+      ...buckets,
+      { metricName: `${name}_sum`, labels, value: this.sum },
+      { metricName: `${name}_count`, labels, value: below },
+    ];
+  }
+}
+
+/** Gives prom-client a family of our own histograms. */
+class HistogramFamily {
+  readonly name: string;
+  readonly series: HistogramSeries[] = [];
+  private readonly help: string;
+  private readonly bounds: readonly number[];
+
+  constructor(name: string, help: string, bounds: readonly number[]) {
+    this.name = name;
+    this.help = help;
+    this.bounds = bounds;
+  }
+
+  labels(labels: Labels): Histogram {
+    const key = JSON.stringify(labels);
+    const known = this.series.find((one) => JSON.stringify(one.labels) === key);
+    if (known) return known;
+    assert(this.series.length < limits.metricSeries, "series of one metric", this.name);
+    const made = new HistogramSeries(labels, this.bounds);
+    this.series.push(made);
+    return made;
+  }
+
+  async get() {
+    const values = this.series.flatMap((one) => one.values(this.name));
+    return { name: this.name, help: this.help, type: "histogram", values, aggregator: "sum" };
+  }
+}
+
 type Family =
   | { readonly kind: "counter"; readonly metric: PromCounter; readonly series: Series[] }
   | { readonly kind: "gauge"; readonly metric: PromGauge; readonly series: Series[] }
   | { readonly kind: "collected"; readonly refresh: () => void }
-  | { readonly kind: "histogram"; readonly metric: PromHistogram };
+  | { readonly kind: "histogram"; readonly metric: HistogramFamily };
 
 export function createMetrics(): MetricsRegistry {
   return new PromMetrics();
@@ -114,8 +179,10 @@ class PromMetrics implements MetricsRegistry {
   ): Histogram {
     let family = this.families.get(name);
     if (family === undefined) {
-      const config = { ...this.config(name, help, labels), buckets: [...buckets] };
-      family = { kind: "histogram", metric: new PromHistogram(config) };
+      const metric = new HistogramFamily(name, help, buckets);
+      // All that the registry asks of a metric is its name and `get`.
+      this.registry.registerMetric(metric as unknown as PromGauge);
+      family = { kind: "histogram", metric };
       this.families.set(name, family);
     }
     assert(family.kind === "histogram", "one metric has one kind", name, family.kind);

@@ -332,7 +332,7 @@ export class ShardRouter implements Router, ShardListener {
       const stats = shard.stats();
       return {
         shard: shard.id,
-        role: shard.role,
+        role: stats.role,
         term: stats.term,
         leaderId: shard.leads ? this.deps.nodeId : "",
         commit: stats.commit,

@@ -43,7 +43,7 @@ type GrantHead = Omit<Grant, "block" | "payloadFrom" | "payloadTo" | "extras">;
 
 /** @returns null if the records must be read; then call `grantFromStore` */
 export function grantInMemory(shard: Shard, claimed: ClaimedTasks, workerId: string): Grant | null {
-  const block = shard.recordsInMemory(claimed.run);
+  const block = shard.records.inMemory(claimed.run);
   return block ? withRecords(headOf(shard, claimed, workerId), claimed.places, block) : null;
 }
 
@@ -57,7 +57,7 @@ export function grantFromStore(
   workerId: string,
 ): Promise<Grant | null> {
   const head = headOf(shard, claimed, workerId);
-  return shard.readRecords(claimed.run.key).then((block) => {
+  return shard.records.read(claimed.run.key).then((block) => {
     return block ? withRecords(head, claimed.places, block) : null;
   });
 }

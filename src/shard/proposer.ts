@@ -29,6 +29,9 @@ export interface CommandSink {
   failed(error: QueueError): void;
 }
 
+/** For commands whose result nobody waits for. */
+export const silentSink: CommandSink = { done: () => undefined, failed: () => undefined };
+
 /** An entry ready to be proposed, with a sink per command. */
 export interface ProposedEntry {
   readonly data: Buffer;

@@ -77,7 +77,7 @@ export async function readTask(
     if (!state) return null;
     const head = headOf(run, place, state);
     const reference = run.get(col.RESULT, place);
-    const records = shard.recordsInMemory(run) ?? (await shard.readRecords(runKey));
+    const records = shard.records.inMemory(run) ?? (await shard.records.read(runKey));
     const outcome = await readOutcome(shard, reference);
     if (records && outcome) return completeRead(head, records, place, outcome);
   }

@@ -6,94 +6,40 @@
  * closed. A fatal error closes it at once: nothing is acknowledged any more.
  */
 import { assert } from "../base/assert.ts";
-import { type ShardId, type StoreId, toLogIndex } from "../base/brand.ts";
-import type { Clock, Logger, Random, TimerHandle, Timers } from "../base/effects.ts";
+import type { ShardId } from "../base/brand.ts";
+import type { TimerHandle } from "../base/effects.ts";
 import { QueueError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { createRunKeySource } from "../base/task-id.ts";
-import type { Command, Settings } from "../queue/command.ts";
-import { keyBytes, prefixes } from "../queue/keys.ts";
-import type { Run } from "../queue/run.ts";
+import type { Command } from "../queue/command.ts";
+import { equalSettings } from "../queue/settings.ts";
 import type { ApplyEvents, Queue, State } from "../queue/state.ts";
-import { createRaftNode } from "../raft/raft.ts";
-import type { Entry, Membership, Message, RaftNode, StorageApplyMessage } from "../raft/types.ts";
-import { type FenceFile, holdsFence } from "../storage/fence-file.ts";
-import type { GroupCommit } from "../storage/group-commit.ts";
-import { type Kv, StorageError } from "../storage/kv.ts";
-import type { VoteFile } from "../storage/vote-file.ts";
-import { AppendWriter, type Durability } from "./append-writer.ts";
+import type { Message, RaftNode, StorageApplyMessage } from "../raft/types.ts";
+import type { Kv } from "../storage/kv.ts";
+import { AppendWriter } from "./append-writer.ts";
 import { EntryApplier } from "./applier.ts";
-import { type AppliedPoint, readState } from "./checkpoint.ts";
+import type { AppliedPoint } from "./checkpoint.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { FenceKeeper } from "./fence-keeper.ts";
 import { createLeaderClock, type LeaderClock } from "./leader-clock.ts";
-import { defaultReadAhead, type ReadAhead } from "./loader.ts";
-import { LogStore } from "./log-store.ts";
-import { PayloadCache } from "./payload-cache.ts";
-import { type CommandSink, type CreateDraft, Proposer } from "./proposer.ts";
+import { defaultReadAhead } from "./loader.ts";
+import type { LogStore } from "./log-store.ts";
+import { Proposals } from "./proposals.ts";
+import { type CommandSink, type CreateDraft, Proposer, silentSink } from "./proposer.ts";
+import { Records } from "./records.ts";
+import { putCleanMark, type Recovered, recover } from "./recovery.ts";
+import type { ShardDeps, ShardListener, ShardOptions, ShardStats } from "./shard-port.ts";
+import { createShardRaft } from "./shard-raft.ts";
 import { Timekeeper } from "./timekeeper.ts";
 
-export interface ShardDeps {
-  readonly kv: Kv;
-  readonly commit: GroupCommit;
-  readonly vote: VoteFile;
-  readonly fence: FenceFile;
-  readonly clock: Clock;
-  readonly timers: Timers;
-  readonly random: Random;
-  readonly logger: Logger;
-  /** Called once with the first error of the store or of the state: the node must end. */
-  readonly onFatal: (error: unknown) => void;
-}
-
-export interface ShardOptions {
-  readonly shard: ShardId;
-  readonly shardCount: number;
-  readonly storeId: StoreId;
-  readonly settings: Settings;
-  readonly durability: Durability;
-  /** Length of a tick = Raft heartbeat interval, ms. */
-  readonly tickMs: number;
-  /** Election timeout at least, in ticks. */
-  readonly electionTicks: number;
-  readonly readAhead?: ReadAhead;
-}
-
-/** What the node hears of a shard. Calls come after each turn of applying, never inside a call. */
-export interface ShardListener {
-  /** Queues that got ready tasks, each once per turn. */
-  ready(shard: Shard, queues: Iterable<Queue>): void;
-  leaseCanceled(
-    shard: Shard,
-    runKey: string,
-    place: number,
-    queue: Queue,
-    leaseToken: number,
-    workerId: string,
-  ): void;
-  /** Tasks of these runs ended. */
-  ended(runKeys: ReadonlySet<string>): void;
-  /** This replica leads and serves, or no longer. */
-  leadership(shard: Shard, leads: boolean): void;
-}
-
-export interface ShardStats {
-  readonly term: number;
-  readonly commit: number;
-  readonly applied: number;
-  readonly overlayOps: number;
-  readonly overlayBytes: number;
-  readonly runBytes: number;
-  readonly runs: number;
-}
-
-const cleanKey = keyBytes(`${prefixes.meta}clean`);
-const silentSink: CommandSink = { done: () => undefined, failed: () => undefined };
+export type { ShardDeps, ShardListener, ShardOptions, ShardStats };
 
 export class Shard {
   readonly id: ShardId;
+  readonly shardCount: number;
   readonly state: State;
   readonly kv: Kv;
+  readonly records: Records;
   private readonly deps: ShardDeps;
   private readonly options: ShardOptions;
   private readonly log: LogStore;
@@ -101,14 +47,12 @@ export class Shard {
   private readonly applier: EntryApplier;
   private readonly proposer: Proposer;
   private readonly leaderClock: LeaderClock;
-  private readonly payloads = new PayloadCache(limits.payloadCacheBytes);
   private readonly checkpointer: Checkpointer;
   private readonly writer: AppendWriter;
   private readonly timekeeper: Timekeeper;
   private listener: ShardListener | null = null;
 
-  /** Entries proposed here and not yet applied, by index. */
-  private readonly proposed = new Map<number, { term: number; sinks: readonly CommandSink[] }>();
+  private readonly proposals = new Proposals();
   private flushScheduled = false;
   private tickTimer: TimerHandle | null = null;
   private readonly fence: FenceKeeper;
@@ -124,43 +68,21 @@ export class Shard {
 
   /** @throws StorageError corrupt: the log has a gap or lost its end; io */
   static async open(deps: ShardDeps, options: ShardOptions): Promise<Shard> {
-    const { state, applied } = await readState(deps.kv);
-    const alone: Membership = {
-      voters: [options.storeId],
-      votersOutgoing: [],
-      learners: [],
-      learnersNext: [],
-      autoLeave: false,
-    };
-    const log = await LogStore.open(deps.kv, deps.vote.load(), applied.index, alone);
-    const fence = deps.fence.load();
-    const last = log.lastIndex();
-    if (!holdsFence(fence, log.term(last), last)) {
-      const text = `shard ${options.shard}: the log ends at ${last}, synced was ${fence.index}`;
-      throw new StorageError("corrupt", text);
-    }
-    const clean = await takeCleanMark(deps.kv);
-    // A log may have been lost whole: that it was ever led shows in the vote.
-    const hasLed = deps.vote.load().term > 0;
-    const lostEnd = !clean && hasLed && options.durability.kind === "interval";
-    return new Shard(deps, options, state, log, applied, lostEnd);
+    const { kv, vote, fence } = deps;
+    return new Shard(deps, options, await recover(kv, vote, fence, options.storeId));
   }
 
-  private constructor(
-    deps: ShardDeps,
-    options: ShardOptions,
-    state: State,
-    log: LogStore,
-    applied: AppliedPoint,
-    lostEnd: boolean,
-  ) {
+  private constructor(deps: ShardDeps, options: ShardOptions, recovered: Recovered) {
+    const { state, log, applied } = recovered;
     this.id = options.shard;
-    this.tokens = lostEnd ? "lost" : "safe";
+    this.shardCount = options.shardCount;
+    this.tokens = recovered.wasCut && options.durability.kind === "interval" ? "lost" : "safe";
     this.deps = deps;
     this.options = options;
     this.state = state;
     this.kv = deps.kv;
     this.log = log;
+    this.records = new Records(state, deps.kv);
     const random = new Uint8Array(6);
     deps.random.fill(random);
     this.proposer = new Proposer(createRunKeySource(random));
@@ -178,7 +100,7 @@ export class Shard {
       serves: () => this.serving && !this.closed,
       submit: (command, sink) => this.submit(command, 0, sink),
     });
-    this.raft = this.createRaft(applied);
+    this.raft = createShardRaft(deps, options, recovered);
   }
 
   private events(): ApplyEvents {
@@ -199,7 +121,7 @@ export class Shard {
         clock: deps.clock,
         timers: deps.timers,
         readAhead: options.readAhead ?? defaultReadAhead,
-        takeSinks: (entry) => this.takeSinks(entry),
+        takeSinks: (entry) => this.proposals.take(entry),
         confChange: (entry) => assert(false, "membership changes", entry.index),
         turnOver: () => this.turnOver(),
         fatal: (error) => this.fail(error),
@@ -209,12 +131,12 @@ export class Shard {
   }
 
   private createCheckpointer(): Checkpointer {
-    const { state, deps, payloads } = this;
+    const { state, deps } = this;
     return new Checkpointer({
       state,
       clock: deps.clock,
       timers: deps.timers,
-      payloads,
+      payloads: this.records.cache,
       boundary: () => (this.applier.isBetweenEntries ? this.applier.applied : null),
       cutLog: (batch, applied) => {
         const keep = this.raft.membership.voters.length > 1 ? limits.logKeepBytes : 0;
@@ -249,28 +171,6 @@ export class Shard {
     });
   }
 
-  private createRaft(applied: AppliedPoint): RaftNode {
-    const { deps, options, log } = this;
-    return createRaftNode({
-      id: options.storeId,
-      log,
-      appliedIndex: toLogIndex(applied.index),
-      electionTicks: options.electionTicks,
-      heartbeatTicks: 1,
-      random: (n) => Math.floor(deps.random.unit() * n),
-      asyncStorageWrites: true,
-      preVote: true,
-      checkQuorum: true,
-      maxSizePerMsg: limits.appendBytes,
-      maxCommittedSizePerReady: limits.entryBytes,
-      maxUncommittedSize: limits.uncommittedBytes,
-      maxInflightMsgs: limits.inflightAppends,
-      maxInflightBytes: limits.proposerBytes,
-      readOnly: "safe",
-      logger: (text) => deps.logger.debug(text, { shard: options.shard }),
-    });
-  }
-
   /** Starts ticking; a group of one voter elects itself at once. */
   start(listener: ShardListener): void {
     this.listener = listener;
@@ -294,17 +194,9 @@ export class Shard {
     return this.serving;
   }
 
-  get shardCount(): number {
-    return this.options.shardCount;
-  }
-
-  get role(): RaftNode["role"] {
-    return this.raft.role;
-  }
-
   /** Nothing that was offered is still on its way. */
   get isIdle(): boolean {
-    return this.closed || (this.proposer.isEmpty && this.proposed.size === 0);
+    return this.closed || (this.proposer.isEmpty && this.proposals.size === 0);
   }
 
   /** Leader time now. */
@@ -315,6 +207,7 @@ export class Shard {
   stats(): ShardStats {
     const { raft, state } = this;
     return {
+      role: raft.role,
       term: raft.term,
       commit: raft.commitIndex,
       applied: this.applier.applied.index,
@@ -363,7 +256,7 @@ export class Shard {
     if (!proposal) return;
     const outcome = this.raft.propose(proposal.data);
     if (outcome.kind === "accepted") {
-      this.proposed.set(outcome.index, { term: outcome.term, sinks: proposal.sinks });
+      this.proposals.add(outcome.index, outcome.term, proposal.sinks);
     } else {
       const error = new QueueError("overloaded", "too much is waiting to be committed");
       for (const sink of proposal.sinks) sink.failed(error);
@@ -396,16 +289,6 @@ export class Shard {
       if (last && last.term === this.raft.term && this.raft.role === "leader") this.startServing();
       this.pump();
     });
-  }
-
-  private takeSinks(entry: Entry): readonly CommandSink[] | null {
-    const proposed = this.proposed.get(entry.index);
-    if (!proposed) return null;
-    this.proposed.delete(entry.index);
-    if (proposed.term === entry.term) return proposed.sinks;
-    const error = new QueueError("unknown_outcome", "leadership was lost");
-    for (const sink of proposed.sinks) sink.failed(error);
-    return null;
   }
 
   private startServing(): void {
@@ -474,21 +357,6 @@ export class Shard {
     this.timekeeper.look();
   }
 
-  /** The task records of a run, if they are in memory. */
-  recordsInMemory(run: Run): Buffer | undefined {
-    if (run.inlineRecords) return run.inlineRecords;
-    const unsaved = this.state.overlay.get(prefixes.payload + run.key);
-    if (!unsaved) return this.payloads.get(run.key);
-    return Buffer.from(unsaved.buffer, unsaved.byteOffset, unsaved.length);
-  }
-
-  /** Reads the task records of a run. They never change; undefined if the run is gone. */
-  async readRecords(runKey: string): Promise<Buffer | undefined> {
-    const records = await this.kv.get(keyBytes(prefixes.payload + runKey));
-    if (records) this.payloads.put(runKey, records);
-    return records;
-  }
-
   /** Its store or its state cannot be trusted any more: nothing is answered from now on. */
   fail(error: unknown): void {
     if (this.closed) return;
@@ -514,15 +382,13 @@ export class Shard {
     await this.deps.commit.drain();
     this.closed = true;
     this.stop();
-    const error = new QueueError("unknown_outcome", "the node stopped");
-    for (const { sinks } of this.proposed.values()) for (const sink of sinks) sink.failed(error);
-    this.proposed.clear();
+    this.proposals.failAll("the node stopped");
     this.deps.commit.add(
       (batch) => {
         // Entries may have been acknowledged since the held ones were written.
         this.writer.putHeld(batch);
         this.checkpointer.putLast(batch);
-        batch.put(cleanKey, Buffer.from([1]));
+        putCleanMark(batch);
       },
       () => undefined,
     );
@@ -531,23 +397,4 @@ export class Shard {
     await this.writer.votesSaved();
     this.deps.vote.closeSync();
   }
-}
-
-/** Whether the last process closed the store in order; the mark is taken away durably. */
-async function takeCleanMark(kv: Kv): Promise<boolean> {
-  if (!(await kv.get(cleanKey))) return false;
-  const batch = kv.batch();
-  batch.del(cleanKey);
-  await batch.write();
-  return true;
-}
-
-function equalSettings(a: Settings, b: Settings): boolean {
-  return (
-    a.backoffPolicy === b.backoffPolicy &&
-    a.backoffBaseMs === b.backoffBaseMs &&
-    a.backoffMaxMs === b.backoffMaxMs &&
-    a.doneRetentionMs === b.doneRetentionMs &&
-    a.deadRetentionMs === b.deadRetentionMs
-  );
 }

@@ -1,0 +1,45 @@
+/**
+ * Entries that this node proposed and that are not applied yet, with the sinks of their commands.
+ * An entry of another term at an index means that leadership was lost in between.
+ */
+import { QueueError } from "../base/errors.ts";
+import type { Entry } from "../raft/types.ts";
+import type { CommandSink } from "./proposer.ts";
+
+interface Proposal {
+  readonly term: number;
+  readonly sinks: readonly CommandSink[];
+}
+
+export class Proposals {
+  private readonly byIndex = new Map<number, Proposal>();
+
+  get size(): number {
+    return this.byIndex.size;
+  }
+
+  add(index: number, term: number, sinks: readonly CommandSink[]): void {
+    this.byIndex.set(index, { term, sinks });
+  }
+
+  /** The sinks of an entry that is about to be applied, if it is the one proposed here. */
+  take(entry: Entry): readonly CommandSink[] | null {
+    const proposal = this.byIndex.get(entry.index);
+    if (!proposal) return null;
+    this.byIndex.delete(entry.index);
+    if (proposal.term === entry.term) return proposal.sinks;
+    failSinks(proposal.sinks, "leadership was lost");
+    return null;
+  }
+
+  /** Nobody will learn what became of them. */
+  failAll(text: string): void {
+    for (const { sinks } of this.byIndex.values()) failSinks(sinks, text);
+    this.byIndex.clear();
+  }
+}
+
+function failSinks(sinks: readonly CommandSink[], text: string): void {
+  const error = new QueueError("unknown_outcome", text);
+  for (const sink of sinks) sink.failed(error);
+}

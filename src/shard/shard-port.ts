@@ -1,0 +1,68 @@
+/** What a shard is given, how it is set up, and what it tells the node it runs on. */
+import type { ShardId, StoreId } from "../base/brand.ts";
+import type { Clock, Logger, Random, Timers } from "../base/effects.ts";
+import type { Settings } from "../queue/command.ts";
+import type { Queue } from "../queue/state.ts";
+import type { Role } from "../raft/types.ts";
+import type { FenceFile } from "../storage/fence-file.ts";
+import type { GroupCommit } from "../storage/group-commit.ts";
+import type { Kv } from "../storage/kv.ts";
+import type { VoteFile } from "../storage/vote-file.ts";
+import type { Durability } from "./append-writer.ts";
+import type { ReadAhead } from "./loader.ts";
+import type { Shard } from "./shard.ts";
+
+export interface ShardDeps {
+  readonly kv: Kv;
+  readonly commit: GroupCommit;
+  readonly vote: VoteFile;
+  readonly fence: FenceFile;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Called once with the first error of the store or of the state: the node must end. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+export interface ShardOptions {
+  readonly shard: ShardId;
+  readonly shardCount: number;
+  readonly storeId: StoreId;
+  readonly settings: Settings;
+  readonly durability: Durability;
+  /** Length of a tick = Raft heartbeat interval, ms. */
+  readonly tickMs: number;
+  /** Election timeout at least, in ticks. */
+  readonly electionTicks: number;
+  readonly readAhead?: ReadAhead;
+}
+
+/** What the node hears of a shard. Calls come after each turn of applying, never inside a call. */
+export interface ShardListener {
+  /** Queues that got ready tasks, each once per turn. */
+  ready(shard: Shard, queues: Iterable<Queue>): void;
+  leaseCanceled(
+    shard: Shard,
+    runKey: string,
+    place: number,
+    queue: Queue,
+    leaseToken: number,
+    workerId: string,
+  ): void;
+  /** Tasks of these runs ended. */
+  ended(runKeys: ReadonlySet<string>): void;
+  /** This replica leads and serves, or no longer. */
+  leadership(shard: Shard, leads: boolean): void;
+}
+
+export interface ShardStats {
+  readonly role: Role;
+  readonly term: number;
+  readonly commit: number;
+  readonly applied: number;
+  readonly overlayOps: number;
+  readonly overlayBytes: number;
+  readonly runBytes: number;
+  readonly runs: number;
+}
