@@ -49,7 +49,7 @@ const settlingUs = 1_000_000;
 /** Ms that an entry which is held back may wait beyond its interval, for a write before it or a pause. */
 const heldSlackMs = 10_000;
 /** Events between two comparisons of the whole state. */
-const checkEvery = 400;
+const checkEvery = 1_000;
 const logHeadBytes = 9;
 const startWallMs = 1_800_000_000_000;
 
