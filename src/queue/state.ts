@@ -131,7 +131,10 @@ export class State {
   readonly dirtyTenants = new Set<Tenant>();
   readonly windows: WindowBudget = { rows: 0 };
   runBytes = 0;
-  /** Approximate bytes of the rows that dirty runs will write. */
+  /**
+   * Weight of the dirty runs, about the bytes of their rows; runs of many tasks count more than
+   * their short rows, because their columns stay in memory until they are saved.
+   */
   dirtyBytes = 0;
   events: ApplyEvents = silentEvents;
 
@@ -168,7 +171,7 @@ export class State {
     if (run.dirty) return;
     run.dirty = true;
     this.dirtyRuns.push(run);
-    this.dirtyBytes += 96 + (run.inlineRecords?.length ?? 0) + run.count;
+    this.dirtyBytes += 96 + (run.inlineRecords?.length ?? 0) + run.columns.byteLength / 16;
   }
 
   touchQueue(queue: Queue): void {

@@ -15,7 +15,6 @@ import { checkTable, tableFiles } from "./table-check.ts";
  */
 export function checkTablesAtStart(files: Files, path: string, bytesMax: number): void {
   let bytes = 0;
-  // Names are numbers of one width: the last are the newest.
   for (const table of tableFiles(files, path).reverse()) {
     bytes += files.sizeSync(table);
     if (bytes > bytesMax) return;

@@ -18,16 +18,23 @@ import { crc32c } from "../base/crc32c.ts";
 import { limits } from "../base/limits.ts";
 import type { Files } from "./files.ts";
 import { StorageError } from "./kv.ts";
+import { liveTables } from "./manifest.ts";
 
 const footerBytes = 48;
 const trailerBytes = 5;
 /** The last eight bytes of every table, as they stand in the file. */
 const magic = Buffer.from("57fb808b247547db", "hex");
 
-/** Paths of the tables in a store's directory. A running store may remove any of them. */
+/**
+ * Paths of the tables that a store consists of, oldest first. A running store may remove any of them.
+ * @throws StorageError corrupt, missing, io
+ */
 export function tableFiles(files: Files, path: string): string[] {
-  const names = files.listSync(path).filter((name) => /^\d+\.(ldb|sst)$/.test(name));
-  return names.map((name) => `${path}/${name}`);
+  return liveTables(files, path).map((number) => {
+    const name = `${path}/${String(number).padStart(6, "0")}`;
+    // Old stores have .sst; whether the file is there shows when it is read.
+    return files.existsSync(`${name}.sst`) ? `${name}.sst` : `${name}.ldb`;
+  });
 }
 
 /**
