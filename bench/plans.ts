@@ -42,8 +42,8 @@ export function singlePlan(target: Target, shape: Shape): StreamPlan {
     batch: 1,
     producers: 32,
     window: 4,
-    workers: 8,
-    readys: 16,
+    workers: 2,
+    readys: 64,
     readyCount: 1,
     aheadMax: 2_000,
   };

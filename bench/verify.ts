@@ -40,12 +40,14 @@ export async function verify(
 }
 
 /** What a load with a drain says by itself: its counts, and whether the moment was a fair one. */
-export function ledgerProblems({ counts, unfinished, server }: LoadOutcome): string[] {
+export function ledgerProblems(outcome: LoadOutcome): string[] {
+  const { counts, unfinished, server, refusals } = outcome;
   const { sent, created, completed, cycles, redelivered, completedTwice, unknown } = counts;
   const problems: string[] = [];
   if (server.longestGapMs > standstillMs) {
     problems.push(`the machine stood still for ${Math.round(server.longestGapMs)} ms`);
   }
+  for (const { reason, times } of refusals) problems.push(`${times} times ${reason}`);
   if (sent !== created) problems.push(`${sent - created} creates were never acknowledged`);
   if (unfinished.length > 0) {
     const lost = created - cycles;

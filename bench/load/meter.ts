@@ -9,6 +9,7 @@ const secondMs = 1000;
 const drainLookMs = 20;
 const stuckLooks = 500;
 const unfinishedMax = 10;
+const reasonsMax = 10;
 
 export class Meter {
   readonly createAck = new LatencyHistogram();
@@ -16,6 +17,7 @@ export class Meter {
   readonly ledger: Ledger;
   readonly samples: Sample[] = [];
   private readonly cyclesPerSecond: number[] = [];
+  private readonly refusals = new Map<string, number>();
   private readonly say: (event: LoadEvent) => void;
 
   constructor(say: (event: LoadEvent) => void, existing = 0) {
@@ -26,6 +28,12 @@ export class Meter {
   /** Microseconds since the process started, modulo 2^32. */
   nowUs(): number {
     return (performance.now() * 1000) >>> 0;
+  }
+
+  /** Counts an ack that was not ok, by its reason. */
+  refused(reason: string): void {
+    if (this.refusals.size >= reasonsMax && !this.refusals.has(reason)) return;
+    this.refusals.set(reason, (this.refusals.get(reason) ?? 0) + 1);
   }
 
   /** Waits for the period to end; rates and latencies of its warm-up are dropped. */
@@ -68,6 +76,7 @@ export class Meter {
       counts: this.ledger.counts(),
       unfinished: this.ledger.unfinished(unfinishedMax),
       samples: this.samples,
+      refusals: [...this.refusals].map(([reason, times]) => ({ reason, times })),
     };
   }
 }

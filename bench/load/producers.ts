@@ -66,10 +66,11 @@ export class Producers {
     } else {
       outcome.acks.decode().failures.forEach((failure, i) => {
         if (failure === undefined) ledger.createAcked(slot.first + i);
+        else this.meter.refused(`create ${failure.code}: ${failure.message}`);
       });
     }
     const isSample = this.frames % sampleFrames === 1 || this.frames <= this.streams.length;
-    if (isSample && this.meter.samples.length < samplesMax) {
+    if (isSample && outcome.acks.areAllOk && this.meter.samples.length < samplesMax) {
       const id = outcome.acks.decode().taskIds[0] as string;
       this.meter.samples.push({ id, task: slot.first });
     }

@@ -118,6 +118,13 @@ export interface LoadResult {
   /** Numbers of some tasks that were created and not completed, after the drain. */
   readonly unfinished: readonly number[];
   readonly samples: readonly Sample[];
+  /** Acks that were not ok; the first few reasons. */
+  readonly refusals: readonly Refusal[];
+}
+
+export interface Refusal {
+  readonly reason: string;
+  readonly times: number;
 }
 
 /** What the load process says. */

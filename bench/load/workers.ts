@@ -100,7 +100,9 @@ class Worker {
     const nowUs = this.meter.nowUs();
     const failures = acks.areAllOk ? null : acks.decode().failures;
     for (let i = 0; i < numbers.length; i++) {
-      if (failures?.[i] === undefined) ledger.resultAcked(numbers[i] as number, nowUs);
+      const failure = failures?.[i];
+      if (failure === undefined) ledger.resultAcked(numbers[i] as number, nowUs);
+      else this.meter.refused(`result ${failure.code}: ${failure.message}`);
     }
     this.events.acked();
   }

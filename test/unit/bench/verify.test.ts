@@ -18,9 +18,15 @@ interface Run {
   readonly counts?: Partial<typeof good>;
   readonly unfinished?: readonly number[];
   readonly longestGapMs?: number;
+  readonly refusals?: LoadOutcome["refusals"];
 }
 
-function problemsOf({ counts = {}, unfinished = [], longestGapMs = 100 }: Run): string[] {
+function problemsOf({
+  counts = {},
+  unfinished = [],
+  longestGapMs = 100,
+  refusals = [],
+}: Run): string[] {
   const usage = { cpuMs: 0, rssMax: 0, mappedMax: 0, longestGapMs };
   const outcome: LoadOutcome = {
     cyclesPerSecond: [],
@@ -29,6 +35,7 @@ function problemsOf({ counts = {}, unfinished = [], longestGapMs = 100 }: Run): 
     counts: { ...good, ...counts },
     unfinished,
     samples: [],
+    refusals,
     server: usage,
     load: usage,
     elapsedMs: 0,
@@ -59,4 +66,9 @@ for (const [counts, problem] of [
 
 test("a run during which the machine stood still is invalid", () => {
   assert.match(problemsOf({ longestGapMs: 15_000 }).join(), /stood still for 15000 ms/);
+});
+
+test("an ack that is not ok makes a run invalid, with its reason", () => {
+  const refusals = [{ reason: "create overloaded: full", times: 3 }];
+  assert.deepEqual(problemsOf({ refusals }), ["3 times create overloaded: full"]);
 });
