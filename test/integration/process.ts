@@ -106,9 +106,13 @@ export interface Server {
   readonly ended: Promise<Ended>;
 }
 
-/** Starts a server and waits until /readyz says yes. */
-export async function startServer(dataPath: string, env: Env = {}): Promise<Server> {
-  const ports = await freePorts();
+/** Starts a server, on ports of its own or on these, and waits until /readyz says yes. */
+export async function startServer(
+  dataPath: string,
+  env: Env = {},
+  given?: Ports,
+): Promise<Server> {
+  const ports = given ?? (await freePorts());
   const settings = {
     ...portsEnv(ports),
     QUORUMQ_STORAGE_PATH: dataPath,

@@ -38,7 +38,7 @@ describe("tables of a store", () => {
 
   test("the MANIFEST names the tables that LevelDB says it has", async () => {
     const level = new ClassicLevel(path);
-    await level.open();
+    await level.open({ compression: false });
     // Compacted, so that nothing is left to do in the background.
     await level.compactRange("", "~");
     // Per table a line " <number>:<size>[…]".
