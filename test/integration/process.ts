@@ -107,11 +107,7 @@ export interface Server {
 }
 
 /** Starts a server, on ports of its own or on these, and waits until /readyz says yes. */
-export async function startServer(
-  dataPath: string,
-  env: Env = {},
-  given?: Ports,
-): Promise<Server> {
+export async function startServer(dataPath: string, env: Env = {}, given?: Ports): Promise<Server> {
   const ports = given ?? (await freePorts());
   const settings = {
     ...portsEnv(ports),
