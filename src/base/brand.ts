@@ -15,8 +15,6 @@ export type LogIndex = Brand<number, "LogIndex">;
 export type StoreId = Brand<number, "StoreId">;
 /** One slice of the task-id space, 0..255. */
 export type ShardId = Brand<number, "ShardId">;
-/** Fencing number of one claim; below 2^53, grows per task. 0 = none given. */
-export type LeaseToken = Brand<number, "LeaseToken">;
 
 export function toTerm(value: number): Term {
   assert(Number.isSafeInteger(value) && value >= 0, "term", value);
@@ -36,9 +34,4 @@ export function toStoreId(value: number): StoreId {
 export function toShardId(value: number): ShardId {
   assert(Number.isInteger(value) && value >= 0 && value <= 255, "shard id", value);
   return value as ShardId;
-}
-
-export function toLeaseToken(value: number): LeaseToken {
-  assert(Number.isSafeInteger(value) && value >= 0, "lease token", value);
-  return value as LeaseToken;
 }

@@ -153,19 +153,6 @@ export interface TaskView {
 
 export type ReadConsistency = "linearizable" | "stale" | "leader";
 
-export interface QueueView {
-  readonly queue: string;
-  readonly ready: number;
-  readonly delayed: number;
-  readonly leased: number;
-  readonly dead: number;
-  readonly paused: boolean;
-  /** 0 when nothing is ready. */
-  readonly oldestReadyAgeMs: number;
-  readonly createdPerSecond: number;
-  readonly settledPerSecond: number;
-}
-
 export interface ShardHealth {
   readonly shard: number;
   readonly role: "follower" | "pre-candidate" | "candidate" | "leader";
