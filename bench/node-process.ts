@@ -32,6 +32,8 @@ export class NodeProcess {
   private readonly settings: Readonly<Record<string, string>>;
   private child: ChildProcess | null = null;
   private stderr = "";
+  /** How it ended, if nobody asked it to. */
+  death: string | null = null;
 
   private constructor(
     options: NodeOptions,
@@ -78,8 +80,16 @@ export class NodeProcess {
       this.stderr = (this.stderr + text).slice(-stderrKept);
     });
     this.child = child;
+    // whatever ends the bench ends its node
+    const orphaned = () => child.kill("SIGKILL");
+    process.once("exit", orphaned);
+    child.once("exit", (code, signal) => {
+      process.removeListener("exit", orphaned);
+      if (this.child === child)
+        this.death = `the node ended with ${code ?? signal}: ${this.stderr}`;
+    });
     while (!(await this.isReady())) {
-      if (child.exitCode !== null) throw new Error(`the node ended: ${this.stderr}`);
+      if (this.death !== null) throw new Error(this.death);
       if (performance.now() - from > readyWithinMs) throw new Error("the node is not ready");
       await sleep(readyLookMs);
     }
@@ -88,24 +98,12 @@ export class NodeProcess {
 
   /** Ends it as a crash does; `launch` starts it again on the same data. */
   async kill(): Promise<void> {
-    const { child } = this;
-    if (child === null || child.exitCode !== null) return;
-    const exit = once(child, "exit");
-    child.kill("SIGKILL");
-    await exit;
-    this.child = null;
+    await this.end("SIGKILL");
   }
 
   /** Stops it as an operator does, and removes its data. */
   async stop(): Promise<void> {
-    const { child } = this;
-    if (child !== null && child.exitCode === null && child.signalCode === null) {
-      const exit = once(child, "exit");
-      const late = setTimeout(() => child.kill("SIGKILL"), stopWithinMs);
-      child.kill("SIGTERM");
-      await exit;
-      clearTimeout(late);
-    }
+    await this.end("SIGTERM");
     rmSync(this.directory, { recursive: true, force: true });
   }
 
@@ -130,6 +128,17 @@ export class NodeProcess {
       }
     }
     return bytes;
+  }
+
+  private async end(signal: NodeJS.Signals): Promise<void> {
+    const { child } = this;
+    this.child = null;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+    const exit = once(child, "exit");
+    const late = setTimeout(() => child.kill("SIGKILL"), stopWithinMs);
+    child.kill(signal);
+    await exit;
+    clearTimeout(late);
   }
 
   private async isReady(): Promise<boolean> {

@@ -1,5 +1,5 @@
 /** What another process uses, from /proc (proc(5)); Linux only. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { parseProcStatus } from "../../src/platform/process-metrics.ts";
 
 /** Of USER_HZ, which is 100 on every Linux that Node runs on. */
@@ -42,7 +42,11 @@ export class UsageWatch {
   constructor(pid: number) {
     this.pid = pid;
     this.cpuMsBefore = cpuMs(pid);
-    this.timer = setInterval(() => this.look(), watchEveryMs);
+    this.timer = setInterval(() => {
+      // a process that died is told by those who wait for it
+      if (isGone(pid)) this.abandon();
+      else this.look();
+    }, watchEveryMs);
   }
 
   /** @throws Error when the process is gone */
@@ -67,4 +71,8 @@ export class UsageWatch {
     this.rssMax = Math.max(this.rssMax, anonymous + shared);
     this.mappedMax = Math.max(this.mappedMax, mappedFiles);
   }
+}
+
+function isGone(pid: number): boolean {
+  return !existsSync(`/proc/${pid}/status`);
 }

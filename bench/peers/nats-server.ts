@@ -27,7 +27,11 @@ export class NatsServer {
     this.directory = mkdtempSync(join(folder, "nats-bench-"));
     // file storage is the default of a stream; sync_interval stays at its default of two minutes
     const args = ["-js", "-sd", this.directory, "-a", "127.0.0.1", "-p", String(port)];
-    this.child = spawn(program, args, { stdio: "ignore" });
+    const child = spawn(program, args, { stdio: "ignore" });
+    const orphaned = () => child.kill("SIGKILL");
+    process.once("exit", orphaned);
+    child.once("exit", () => process.removeListener("exit", orphaned));
+    this.child = child;
   }
 
   static async start(folder: string): Promise<NatsServer> {

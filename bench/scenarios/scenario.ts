@@ -27,6 +27,10 @@ export async function withNode<T>(
   });
   try {
     return await use(node);
+  } catch (error) {
+    // the load only saw its connections break
+    if (node.death !== null) throw new Error(node.death, { cause: error });
+    throw error;
   } finally {
     await node.stop();
   }

@@ -190,7 +190,6 @@ export class TestStream<ServerEvent> {
   }
 }
 
-
 export function openProducer(on: { readonly address: string }) {
   return new TestStream(on.address, wire.producer);
 }
