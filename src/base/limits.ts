@@ -110,6 +110,8 @@ export const limits = {
   sealedFileBytes: 64 * KiB,
   /** HTTP/2 window of a client's connection, for all its streams. */
   clientConnectionBytes: 1 * MiB,
+  /** Bytes of one stream's frames that HTTP/2 is given before earlier ones have left. */
+  grpcHandedBytes: 256 * KiB,
   shards: 256,
   /** Tables verified before a store is opened: about half a second. */
   startCheckBytes: 512 * MiB,

@@ -1,7 +1,11 @@
 /**
- * What waits to be written to one stream: frames in order, one in the call's hands at a time, so
- * that it is known at any moment which ones have not left.
+ * What waits to be written to one stream: frames in order, some of them in the call's hands, so that
+ * it is known at any moment which ones have not left.
+ *
+ * Several are handed over at once: a stream that had one message out at a time would send one per
+ * turn of the event loop, each by a system call of its own.
  */
+import { limits } from "../../base/limits.ts";
 
 /** The part of a call that is written to. The callback comes when the message has left. */
 export interface FrameSink {
@@ -17,12 +21,14 @@ export interface OutboundEvents {
 export class Outbound<Cargo> {
   /** Bytes of all frames that have not left. */
   bytes = 0;
-  /** Monotonic ms at which the oldest of them came to be written. */
+  /** Monotonic ms at which the oldest of them came to be written, or the last one left. */
   waitingSinceMs = 0;
-  /** Invariant: frames[head] is in the call's hands whenever head < frames.length. */
+  /** Invariant: frames[head..handed) are in the call's hands, at least one if there is any. */
   private frames: Buffer[] = [];
   private cargoes: (Cargo | null)[] = [];
   private head = 0;
+  private handed = 0;
+  private handedBytes = 0;
   private readonly sink: FrameSink;
   private readonly now: () => number;
   private readonly events: OutboundEvents;
@@ -39,11 +45,11 @@ export class Outbound<Cargo> {
   }
 
   push(frame: Buffer, cargo: Cargo | null): void {
-    const wasEmpty = this.isEmpty;
+    if (this.isEmpty) this.waitingSinceMs = this.now();
     this.bytes += frame.length;
     this.frames.push(frame);
     this.cargoes.push(cargo);
-    if (wasEmpty) this.writeHead();
+    this.handOver();
   }
 
   /** What was to travel with the frames that have not left. */
@@ -51,26 +57,35 @@ export class Outbound<Cargo> {
     return this.cargoes.slice(this.head).filter((cargo) => cargo !== null);
   }
 
-  private writeHead(): void {
-    this.waitingSinceMs = this.now();
-    this.sink.write(this.frames[this.head] as Buffer, this.onWritten);
+  private handOver(): void {
+    while (this.handed < this.frames.length) {
+      if (this.handed > this.head && this.handedBytes >= limits.grpcHandedBytes) return;
+      const frame = this.frames[this.handed++] as Buffer;
+      this.handedBytes += frame.length;
+      this.sink.write(frame, this.onWritten);
+    }
   }
 
   private written(): void {
-    this.bytes -= (this.frames[this.head] as Buffer).length;
+    const { length } = this.frames[this.head] as Buffer;
+    this.bytes -= length;
+    this.handedBytes -= length;
     this.head++;
+    this.waitingSinceMs = this.now();
     if (this.isEmpty) {
       this.frames = [];
       this.cargoes = [];
       this.head = 0;
+      this.handed = 0;
     } else {
       // Half of the list is history: let it go, so that the list stays as long as what waits.
       if (this.head > 64 && this.head * 2 > this.frames.length) {
         this.frames = this.frames.slice(this.head);
         this.cargoes = this.cargoes.slice(this.head);
+        this.handed -= this.head;
         this.head = 0;
       }
-      this.writeHead();
+      this.handOver();
     }
     this.events.wrote();
   }

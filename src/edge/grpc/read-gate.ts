@@ -14,10 +14,16 @@ export class ReadGate {
   private isOpen = true;
   private isWanted = false;
   private readonly read: () => void;
+  /**
+   * Sends a message past the call's own queue, which would hold it until the one before has left;
+   * calls back when it has left, in order.
+   */
+  readonly write: (frame: Buffer, done: () => void) => void;
 
   /** @param read - takes one more message */
-  constructor(read: () => void) {
+  constructor(read: () => void, write: (frame: Buffer, done: () => void) => void) {
     this.read = read;
+    this.write = write;
   }
 
   /** Lets messages in, or keeps them out from the next one on. */
@@ -54,7 +60,10 @@ class GatedCall extends ServerInterceptingCall {
   private readonly gate: ReadGate;
 
   constructor(inner: ServerInterceptingCallInterface, gates: WeakMap<Metadata, ReadGate>) {
-    const gate = new ReadGate(() => inner.startRead());
+    const gate = new ReadGate(
+      () => inner.startRead(),
+      (frame, done) => inner.sendMessage(frame, done),
+    );
     super(inner, {
       start: (next) =>
         next({

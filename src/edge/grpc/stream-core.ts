@@ -99,7 +99,7 @@ export class StreamCore<Event extends { readonly kind: string }> {
     this.startedMs = deps.clock.monotonicMs();
     this.tokenCheckedMs = this.startedMs;
     const now = (): number => deps.clock.monotonicMs();
-    this.outbound = new Outbound(context.call, now, { wrote: () => this.wrote() });
+    this.outbound = new Outbound(context.gate, now, { wrote: () => this.wrote() });
   }
 
   /**
