@@ -60,7 +60,9 @@ export function createGrpcOpener(path: string, read: (bytes: Buffer) => ServerEv
       new Metadata(),
     );
     let isOver = false;
+    let isConnected = false;
     call.on("data", (event: ServerEvent) => {
+      isConnected = true;
       if (!isOver) events.event(event);
     });
     // A call that fails emits "error" and then "status"; the second one comes in every case.
@@ -74,10 +76,21 @@ export function createGrpcOpener(path: string, read: (bytes: Buffer) => ServerEv
     });
     return {
       write(frame) {
-        if (!isOver) call.write(frame);
+        if (isOver) return;
+        // Past the call's own queue, which holds a message until the one before has left: one per
+        // turn of the event loop. Only on a stream that was answered: grpc-js keeps no more than
+        // one message for a connection to come.
+        if (isConnected && call.call && call.writableLength === 0) {
+          call.call.sendMessageWithContext({}, frame);
+        } else {
+          call.write(frame);
+        }
       },
       end() {
-        if (!isOver) call.end();
+        // grpc-js hands messages on in a microtask each, but the end at once.
+        setImmediate(() => {
+          if (!isOver) call.end();
+        });
       },
       destroy() {
         if (isOver) return;
