@@ -135,12 +135,11 @@ async function forEachRow(
 
 /** Gives up clean runs, oldest first, until they take less than `bytesMax`. */
 export function evictRuns(state: State, bytesMax: number, durableGeneration: number): void {
-  // Dirty and unsaved runs go to the end of the line; each is looked at once.
+  // Each is looked at once: dirty and unsaved runs go to the end of the line. One iterator for all,
+  // because a new one walks over the holes of all that was deleted before it.
   let looks = state.runs.size;
-  while (state.runBytes > bytesMax && looks-- > 0) {
-    const first = state.runs.entries().next();
-    if (first.done) return;
-    const [key, run] = first.value;
+  for (const [key, run] of state.runs) {
+    if (state.runBytes <= bytesMax || looks-- === 0) return;
     state.runs.delete(key);
     if (run.dirty || run.generation > durableGeneration) {
       state.runs.set(key, run);
