@@ -30,10 +30,48 @@ export interface ResidentMemory {
   readonly mappedFiles: number;
 }
 
-/** Registers the process's metrics and starts to measure the event loop (once per ms). */
+/** Share of a core below which a process is idle. */
+const idleShare = 0.05;
+const lookEveryMs = 500;
+
+/**
+ * Measures the event loop once per ms while the process works: that alone would keep an idle one at
+ * 2 % of a core.
+ */
+class LoopWatch {
+  readonly delays = monitorEventLoopDelay({ resolution: 1 });
+  private readonly timer: NodeJS.Timeout;
+  private cpuUs = cpuUs();
+
+  constructor() {
+    this.delays.enable();
+    this.timer = setInterval(() => this.look(), lookEveryMs);
+    this.timer.unref();
+  }
+
+  private look(): void {
+    const now = cpuUs();
+    const share = (now - this.cpuUs) / (lookEveryMs * 1000);
+    this.cpuUs = now;
+    if (share > idleShare) this.delays.enable();
+    else this.delays.disable();
+  }
+
+  close(): void {
+    clearInterval(this.timer);
+    this.delays.disable();
+  }
+}
+
+function cpuUs(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}
+
+/** Registers the process's metrics and starts to measure the event loop. */
 export function startProcessMetrics(metrics: Metrics): ProcessMetrics {
-  const delays = monitorEventLoopDelay({ resolution: 1 });
-  delays.enable();
+  const watch = new LoopWatch();
+  const { delays } = watch;
   const loopDelay = (): LoopDelay => ({
     meanMs: excessMs(delays.mean),
     p99Ms: excessMs(delays.percentile(99)),
@@ -69,9 +107,7 @@ export function startProcessMetrics(metrics: Metrics): ProcessMetrics {
   return {
     loopDelay,
     resetLoopDelay: () => delays.reset(),
-    close: () => {
-      delays.disable();
-    },
+    close: () => watch.close(),
   };
 }
 
