@@ -6,8 +6,8 @@ import { Meter } from "./meter.ts";
 import { createPayload, numberOf, payloadBytesMin, setNumber } from "./payload.ts";
 import type { LatencyPlan, LoadEvent, LoadResult } from "./protocol.ts";
 
-/** The first ones compile the code and are not counted. */
-const warmupTasks = 200;
+/** The first ones compile the code and are not counted: about 10 s, as long as other scenarios. */
+const warmupTasks = 5000;
 /** Between two tasks, so that the node is idle when the next one comes. */
 const pauseMs = 3;
 

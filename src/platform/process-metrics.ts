@@ -39,12 +39,13 @@ const lookEveryMs = 500;
  * 2 % of a core.
  */
 class LoopWatch {
-  readonly delays = monitorEventLoopDelay({ resolution: 1 });
+  /** Of the present or the last time of work: a monitor that pauses counts its pause as a delay. */
+  delays = startedMonitor();
+  private isWatching = true;
   private readonly timer: NodeJS.Timeout;
   private cpuUs = cpuUs();
 
   constructor() {
-    this.delays.enable();
     this.timer = setInterval(() => this.look(), lookEveryMs);
     this.timer.unref();
   }
@@ -53,7 +54,10 @@ class LoopWatch {
     const now = cpuUs();
     const share = (now - this.cpuUs) / (lookEveryMs * 1000);
     this.cpuUs = now;
-    if (share > idleShare) this.delays.enable();
+    const works = share > idleShare;
+    if (works === this.isWatching) return;
+    this.isWatching = works;
+    if (works) this.delays = startedMonitor();
     else this.delays.disable();
   }
 
@@ -61,6 +65,12 @@ class LoopWatch {
     clearInterval(this.timer);
     this.delays.disable();
   }
+}
+
+function startedMonitor(): ReturnType<typeof monitorEventLoopDelay> {
+  const monitor = monitorEventLoopDelay({ resolution: 1 });
+  monitor.enable();
+  return monitor;
 }
 
 function cpuUs(): number {
@@ -71,11 +81,10 @@ function cpuUs(): number {
 /** Registers the process's metrics and starts to measure the event loop. */
 export function startProcessMetrics(metrics: Metrics): ProcessMetrics {
   const watch = new LoopWatch();
-  const { delays } = watch;
   const loopDelay = (): LoopDelay => ({
-    meanMs: excessMs(delays.mean),
-    p99Ms: excessMs(delays.percentile(99)),
-    maxMs: excessMs(delays.max),
+    meanMs: excessMs(watch.delays.mean),
+    p99Ms: excessMs(watch.delays.percentile(99)),
+    maxMs: excessMs(watch.delays.max),
   });
   metrics.gaugeFrom(
     "quorumq_event_loop_delay_seconds",
@@ -106,7 +115,7 @@ export function startProcessMetrics(metrics: Metrics): ProcessMetrics {
   ]);
   return {
     loopDelay,
-    resetLoopDelay: () => delays.reset(),
+    resetLoopDelay: () => watch.delays.reset(),
     close: () => watch.close(),
   };
 }
