@@ -2,7 +2,9 @@
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { LoadEvent, LoadPlan, LoadResult } from "./load/protocol.ts";
+import { loadEntry } from "./load-build.ts";
 import { type Usage, UsageWatch } from "./measure/process-usage.ts";
+import { distFolder } from "./paths.ts";
 
 export interface LoadOutcome extends LoadResult {
   /** Of the server and of the load, while measured. */
@@ -21,12 +23,12 @@ export interface RunOptions {
   readonly measured?: () => void;
 }
 
-const entry = fileURLToPath(new URL("load/main.ts", import.meta.url));
-
-/** @throws Error when the load fails or its process ends early */
+/** `buildLoad` comes first. @throws Error when the load fails or its process ends early */
 export function runLoad(plan: LoadPlan, options: RunOptions): Promise<LoadOutcome> {
-  const child = fork(entry, [], {
-    execArgv: ["--import", "tsx", ...options.execArgv],
+  const child = fork(loadEntry, [], {
+    // without what started this process: the load is plain JavaScript
+    execArgv: [...options.execArgv],
+    env: { ...process.env, QUORUMQ_BENCH_DIST: fileURLToPath(distFolder) },
     serialization: "json",
   });
   const { pid } = child;

@@ -3,6 +3,7 @@
  * rounds, the medians and their ratios (bench/README.md says what each mode of NATS means).
  */
 import type { NatsMode } from "./load/protocol.ts";
+import { buildLoad } from "./load-build.ts";
 import { describeMachine } from "./measure/machine.ts";
 import { type Measurement, median } from "./measurement.ts";
 import { type BenchOptions, parseOptions } from "./options.ts";
@@ -38,6 +39,7 @@ class Contest {
 }
 
 async function compete(options: BenchOptions): Promise<void> {
+  buildLoad();
   const machine = describeMachine(options.folder);
   const context: BenchContext = { options, machine };
   const version = natsVersion();

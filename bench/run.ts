@@ -4,6 +4,7 @@
  *
  * Exit code 1 when a run was invalid; a missed bar is printed and kept, and no error.
  */
+import { buildLoad } from "./load-build.ts";
 import { describeMachine } from "./measure/machine.ts";
 import type { Measurement } from "./measurement.ts";
 import { type BenchOptions, parseOptions, type ScenarioName, usage } from "./options.ts";
@@ -27,6 +28,7 @@ const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
 };
 
 async function bench(options: BenchOptions): Promise<void> {
+  buildLoad();
   const machine = describeMachine(options.folder);
   console.log(machineLine(machine));
   const measurements: Measurement[] = [];

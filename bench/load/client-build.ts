@@ -1,6 +1,6 @@
 /**
- * The client as it ships: from dist, not from src. What is measured is what users run, and tsx
- * would wrap every closure that the client makes. The types are those of src.
+ * The client as it ships: from dist, so that what is measured is what users run. The types are
+ * those of src.
  */
 import type { Wire } from "../../src/api/proto.ts";
 import type { createProducerStream } from "../../src/client/producer-stream.ts";
