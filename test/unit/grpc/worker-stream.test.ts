@@ -1,71 +1,17 @@
 /** A worker's stream on loopback, over a scripted router. */
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
-import { encodeReady } from "../../../src/api/ready-coder.ts";
+import { test } from "node:test";
 import {
   encodeAbandon,
   encodeHeartbeat,
   encodeNack,
-  encodeResult,
   encodeResultBatch,
 } from "../../../src/api/settle-coder.ts";
 import { QueueError } from "../../../src/base/errors.ts";
 import { limits } from "../../../src/base/limits.ts";
 import { formatTaskId } from "../../../src/base/task-id.ts";
-import type { NewTask } from "../../../src/router/router.ts";
-import { openWorker, startServer, type TestServer, until, wire, worker } from "./harness.ts";
-
-let on: TestServer;
-beforeEach(async () => {
-  on = await startServer();
-});
-afterEach(() => on.stop());
-
-const task: NewTask = {
-  queue: "mail",
-  priority: 3,
-  maxAttempts: 5,
-  delayMs: 0,
-  runAtMs: 0,
-  extras: { traceParent: "00-1" },
-  idempotencyKey: null,
-};
-const leader = {
-  shard: 0,
-  term: 7,
-  leaderId: "n2",
-  leaderHttp: "http://n2:8080",
-  leaderGrpc: "n2:9092",
-};
-const ready = (count = 1, queues: string[] = ["mail"]): Buffer => {
-  return encodeReady({ queues, leaseSeconds: 60, count });
-};
-
-/** Puts tasks into the router. */
-function make(count: number, payload = Buffer.from("{}")): void {
-  const batch = on.router.createBatch("acme");
-  for (let i = 0; i < count; i++) batch.add(task, payload, 0, payload.length);
-  batch.send(null, () => undefined);
-}
-
-type Stream = Awaited<ReturnType<typeof worker>>;
-
-async function take(stream: Stream, count = 1) {
-  stream.send(ready(count));
-  const event = await stream.next();
-  assert.ok(event.kind === "task" || event.kind === "task_batch", event.kind);
-  return event.tasks;
-}
-
-async function takeOne(stream: Stream) {
-  const [one] = await take(stream);
-  assert.ok(one !== undefined);
-  return one;
-}
-
-function complete(taskId: string, leaseToken = 0): Buffer {
-  return encodeResult({ taskId, leaseToken, status: "COMPLETED", result: null, error: "" });
-}
+import { openWorker, until, wire, worker } from "./harness.ts";
+import { complete, leader, make, on, ready, take, takeOne } from "./worker-harness.ts";
 
 test("5.2-01 a first message that is no Hello ends the stream with FAILED_PRECONDITION", async () => {
   const stream = openWorker(on).send(ready());
@@ -323,118 +269,4 @@ test("5.2-05 bytes that are no message, and too many queues: INVALID_ARGUMENT", 
   const stream = await worker(on);
   assert.equal((await stream.send(ready(1, ["no spaces"])).next()).kind, "error");
   assert.equal((await stream.ended).code, 3);
-});
-
-test("a stream's end takes its waiting claims back", async () => {
-  const stream = await worker(on);
-  stream.send(ready()).send(ready(5));
-  await until(() => on.router.claims.size === 2, "both claims wait");
-  stream.cancel();
-  await until(() => on.router.claims.size === 0, "both are taken back");
-  assert.equal(on.router.claimsCanceled, 2);
-  assert.equal(on.router.settled.length, 0);
-});
-
-test("leases are handed back at the end only if the Hello asked, and only those still held", async () => {
-  for (const releaseOnClose of [false, true]) {
-    const stream = await worker(on, { releaseOnClose });
-    make(3);
-    const tasks = await take(stream, 3);
-    const [done, held, beaten] = tasks;
-    assert.ok(done && held && beaten);
-    stream.send(complete(done.id, done.leaseToken));
-    await stream.next();
-    stream.send(encodeHeartbeat(beaten.id, beaten.leaseToken, { extendSeconds: 9 }));
-    await stream.next();
-    stream.send(ready(1, ["none"]));
-    await until(() => on.router.claims.size === 1, "the claim waits");
-    stream.cancel();
-    if (!releaseOnClose) {
-      // A claim that is taken back tells that the server knows of the end.
-      await until(() => on.router.claimsCanceled === 1, "the server knows");
-      assert.equal(on.router.settled.filter((one) => one.kind === "release").length, 0);
-      continue;
-    }
-    const released = () => on.router.settled.filter((one) => one.kind === "release");
-    await until(() => released().length > 0, "they are handed back");
-    assert.deepEqual(
-      released()
-        .map((one) => [one.id, one.leaseToken, one.workerId])
-        .sort(),
-      [
-        [held.id, held.leaseToken, "w1"],
-        [beaten.id, beaten.leaseToken, "w1"],
-      ].sort(),
-    );
-  }
-});
-
-test("a cancel is told to the stream that holds the lease, if it follows", async () => {
-  const follower = await worker(on, { followLeader: true });
-  const other = await worker(on, { workerId: "w2", followLeader: true });
-  const plain = await worker(on, { workerId: "w3" });
-  make(1);
-  const mine = await takeOne(follower);
-  make(1);
-  const theirs = await takeOne(plain);
-  const notice = { tenant: "acme", taskId: mine.id, leaseToken: mine.leaseToken, workerId: "w1" };
-  on.router.cancelTask({ ...notice, leaseToken: mine.leaseToken + 7 });
-  on.router.cancelTask(notice);
-  on.router.cancelTask({
-    ...notice,
-    taskId: theirs.id,
-    leaseToken: theirs.leaseToken,
-    workerId: "w3",
-  });
-  assert.deepEqual(await follower.next(), {
-    kind: "cancel",
-    taskId: mine.id,
-    leaseToken: mine.leaseToken,
-  });
-  for (const stream of [follower, other, plain]) {
-    stream.send(encodeResultBatch([]));
-    assert.equal((await stream.next()).kind, "result_ack_batch");
-    stream.cancel();
-  }
-});
-
-test("drain: an idle worker's stream ends at once with UNAVAILABLE", async () => {
-  const stream = await worker(on);
-  stream.send(ready());
-  await until(() => on.router.claims.size === 1, "the claim waits");
-  await on.server.drain();
-  const error = await stream.next();
-  assert.ok(error.kind === "error");
-  assert.equal(error.code, "Draining");
-  assert.equal((await stream.ended).code, 14);
-  assert.equal(on.router.claims.size, 0);
-});
-
-test("drain: a worker that holds a lease may settle it first", async () => {
-  const stream = await worker(on);
-  make(1);
-  const { id, leaseToken } = await takeOne(stream);
-  stream.send(ready());
-  await until(() => on.router.claims.size === 1, "the claim waits");
-  let isDrained = false;
-  const drained = on.server.drain().then(() => {
-    isDrained = true;
-  });
-  stream.send(encodeHeartbeat(id, leaseToken, { extendSeconds: 5 }));
-  assert.equal((await stream.next()).kind, "heartbeat_ack");
-  assert.equal(isDrained, false);
-  stream.send(complete(id, leaseToken));
-  assert.equal((await stream.next()).kind, "result_ack");
-  assert.equal((await stream.next()).kind, "error");
-  assert.equal((await stream.ended).code, 14);
-  await drained;
-});
-
-test("half-closing a worker's stream ends it well and takes its claims back", async () => {
-  const stream = await worker(on);
-  stream.send(ready());
-  await until(() => on.router.claims.size === 1, "the claim waits");
-  stream.call.end();
-  assert.equal((await stream.ended).code, 0);
-  assert.equal(on.router.claims.size, 0);
 });
