@@ -61,7 +61,7 @@ export const limits = {
   /** Bytes waiting in the proposer of a shard before it refuses with `overloaded`. */
   proposerBytes: 16 * MiB,
   proposerCommands: 65_536,
-  /** A draft or a settle command takes no further task beyond this, so that entries stay small. */
+  /** A settle command takes no further item beyond this, so that entries stay small. */
   draftBytes: 1 * MiB,
   /** Bytes of entries in one append to a follower, unless one entry is larger. */
   appendBytes: 256 * KiB,

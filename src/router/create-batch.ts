@@ -180,7 +180,8 @@ export class CreateBatchBuilder implements CreateBatch {
 }
 
 function hasRoom(group: Group): boolean {
-  return group.items.length < limits.runTasks && group.writer.length < limits.draftBytes;
+  // Not by bytes: a frame with a run id is one run, and a frame is bounded anyway.
+  return group.items.length < limits.runTasks;
 }
 
 function recordExtras(extras: TaskExtras): RecordExtras {

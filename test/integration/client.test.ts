@@ -82,6 +82,15 @@ test("a thousand tasks are handled once each", async () => {
   assert.deepEqual([...new Set(seen.values())], [1]);
 });
 
+test("a frame of 2 MiB is one run", async () => {
+  const payloads = Array.from({ length: 128 }, () => "x".repeat(16 * 1024));
+  const outcomes = await producer.enqueueMany("large", payloads);
+  assert.deepEqual(
+    outcomes.filter(({ kind }) => kind !== "created"),
+    [],
+  );
+});
+
 test("a retry comes after its delay, as the next attempt; FailTask ends it", async () => {
   await work("retry", (task) => {
     if (task.attempt === 1) throw new RetryTask("once more", { delaySeconds: 0 });
