@@ -9,7 +9,7 @@
  */
 import type { QueueError } from "../base/errors.ts";
 import type { Grant, TaskExtras } from "../shard/grants.ts";
-import type { ResultView, TaskState } from "../shard/reads.ts";
+import type { ResultView, TaskRead, TaskState } from "../shard/reads.ts";
 
 export type { Grant, ResultView, TaskExtras, TaskState };
 
@@ -129,27 +129,8 @@ export interface SettleResults {
   error(i: number): QueueError | undefined;
 }
 
-/** One task as it is now. */
-export interface TaskView {
-  readonly id: string;
-  readonly tenant: string;
-  readonly queue: string;
-  readonly priority: number;
-  readonly state: TaskState;
-  readonly attempts: number;
-  readonly maxAttempts: number;
-  readonly payload: Buffer;
-  /** Absent texts are "", absent numbers 0. */
-  readonly workerId: string;
-  readonly leaseToken: number;
-  readonly leaseUntilMs: number;
-  /** When a delayed task becomes ready. */
-  readonly runAtMs: number;
-  readonly createdAtMs: number;
-  readonly updatedAtMs: number;
-  readonly error: string;
-  readonly extras: TaskExtras | null;
-}
+/** One task as it is now. Absent texts are "", absent numbers 0. */
+export type TaskView = Omit<TaskRead, "result"> & { readonly id: string };
 
 export type ReadConsistency = "linearizable" | "stale" | "leader";
 
