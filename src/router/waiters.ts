@@ -45,6 +45,8 @@ class Waiter implements ClaimHandle {
   shard: Shard | null = null;
   queue: Queue | null = null;
   order = 0;
+  /** When it was asked for. */
+  sinceMs = 0;
   /** When its claim command was sent. */
   sentMs = 0;
 
@@ -128,6 +130,7 @@ export class Waiters {
   claim(request: ClaimRequest, done: (outcome: ClaimOutcome) => void): ClaimHandle {
     const waiter = new Waiter(this, request, done);
     waiter.order = this.order++;
+    waiter.sinceMs = this.deps.nowMs();
     waiter.lastTry = request.waitMs <= 0;
     const found = this.findWork(request, waiter.lastTry);
     if (found) {
@@ -139,14 +142,14 @@ export class Waiters {
       this.deps.timers.soon(() => this.finish(waiter, { kind: "failed", error }));
     } else {
       this.wait(waiter);
-      if (Number.isFinite(request.waitMs)) this.setTimer(waiter);
     }
     return waiter;
   }
 
   private setTimer(waiter: Waiter): void {
     const { waitMs } = waiter.request;
-    const delay = waitMs - Math.min(earlyMs, waitMs / 2);
+    const endMs = waiter.sinceMs + waitMs - Math.min(earlyMs, waitMs / 2);
+    const delay = Math.max(0, endMs - this.deps.nowMs());
     waiter.timer = this.deps.timers.after(delay, () => {
       waiter.timer = null;
       waiter.lastTry = true;
@@ -219,6 +222,8 @@ export class Waiters {
       }
     }
     for (const list of waiter.lists) list.add(waiter);
+    // Here, since a claim that found work at first may come to wait when another one was faster.
+    if (!waiter.timer && Number.isFinite(waiter.request.waitMs)) this.setTimer(waiter);
   }
 
   private leaveLists(waiter: Waiter): void {
