@@ -203,6 +203,16 @@ export const limits = {
   pendingReads: 4096,
   /** A message whose term is this far ahead is a broken one: no group votes 100,000,000 times. */
   raftTermStep: 100_000_000,
+  /** What follows the length of a frame between nodes: type, checksum and body. */
+  frameBytes: 16 * MiB,
+  /**
+   * Bytes that wait for one peer on a channel, a lone frame apart. Heartbeats and votes are small;
+   * appends are bounded by Raft's window and sent again if they find no room; who sends in bulk
+   * waits for room.
+   */
+  controlWaitingBytes: 1 * MiB,
+  appendWaitingBytes: 32 * MiB,
+  bulkWaitingBytes: 4 * MiB,
   /** The client SDK: create frames sent and not yet acknowledged, and their payload bytes. */
   clientWindowFrames: 32,
   clientWindowBytes: 16 * MiB,
@@ -240,4 +250,5 @@ export function assertLimits(): void {
   assert(limits.freeStopBytes < limits.freeReserveBytes / 2, "levels of free space in order", 0);
   assert(limits.drainSeconds < limits.stopSeconds, "closing follows draining", limits.stopSeconds);
   assert(limits.entryBytes <= limits.proposerBytes, "an entry fits into the proposer", 0);
+  assert(2 * limits.grpcMessageBytes <= limits.frameBytes, "a message fits into a frame", 0);
 }

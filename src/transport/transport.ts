@@ -7,6 +7,7 @@
  * question has a deadline.
  */
 import type { StoreId } from "../base/brand.ts";
+import { limits } from "../base/limits.ts";
 
 /**
  * control: heartbeats, votes, read rounds, transfers. append: log entries and their answers.
@@ -18,6 +19,37 @@ export const channels: readonly Channel[] = ["control", "append", "bulk"];
 
 /** Group of frames that concern the node, not one shard. Shards are 0..255. */
 export const nodeGroup = 0xffff_fffe;
+
+/** Highest type of a frame of the layer above; those from 240 up are the transport's own. */
+export const frameTypeMax = 239;
+
+/** Bytes of a frame's body: beside it, the frame carries its type and its checksum. */
+export const frameBodyBytesMax = limits.frameBytes - 5;
+
+/** Bytes that wait for one peer on a channel, at the most; a lone frame may be longer. */
+export const waitingBytesMax: Readonly<Record<Channel, number>> = {
+  control: limits.controlWaitingBytes,
+  append: limits.appendWaitingBytes,
+  bulk: limits.bulkWaitingBytes,
+};
+
+/**
+ * Why two nodes do not talk. magic, version: it is no node, or one of another protocol. secret: it
+ * could not prove the shared one. cluster: it belongs to another one. unlisted: it is not among the
+ * peers. self: it is this node, or calls itself so. node: another node than was dialled.
+ * duplicate: another store under the id of a node that is connected. protocol: it sent what no
+ * node sends.
+ */
+export type RefusalReason =
+  | "magic"
+  | "version"
+  | "secret"
+  | "cluster"
+  | "unlisted"
+  | "self"
+  | "node"
+  | "duplicate"
+  | "protocol";
 
 /** Where a node is found. */
 export interface NodeAddress {
@@ -49,19 +81,23 @@ export interface PeerState extends NodeIdentity {
 
 export interface TransportListener {
   /**
-   * A frame of a peer. `body` is the receiver's to keep. Must not throw.
+   * A frame of a peer that is connected. `body` is the receiver's to keep. Must not throw.
    * @param group - a shard's number, or nodeGroup
    */
   frame(from: StoreId, channel: Channel, group: number, type: number, body: Buffer): void;
-  /** A peer can be reached: its control channel stands in both directions. */
+  /**
+   * A peer can be reached: its control channel stands in both directions, and frames can be sent
+   * on the others. Its frames come between this call and `disconnected`, never outside.
+   */
   connected(peer: NodeIdentity): void;
   /**
-   * A peer that was connected no longer is.
-   * @param reset - its process ended or the connection was cut, as against silence
+   * A peer that was connected no longer is; what waited for it is dropped.
+   * @param reset - its process ended or the connection was cut, as against silence, and as
+   *   against a list of peers without it
    */
   disconnected(storeId: StoreId, reset: boolean): void;
   /** A node was refused, or refused this one. Called at most once a minute per address and reason. */
-  refused(address: string, reason: string): void;
+  refused(address: string, reason: RefusalReason): void;
 }
 
 export interface Transport {
@@ -69,13 +105,16 @@ export interface Transport {
   start(listener: TransportListener): Promise<void>;
   /** The nodes to keep connections with, this one left out; replaces the list. Others' connections end. */
   setPeers(peers: readonly NodeAddress[]): void;
-  /** What this node says of itself from now on; connections go on. */
+  /**
+   * What this node says of itself from now on. Connections go on and the peers learn it, but for
+   * those of another cluster.
+   */
   setClusterId(clusterId: string): void;
   /**
    * Sends a frame whose body is the parts one after the other; they must not change afterwards.
-   * @param type - 0..255, the layer above's
+   * @param type - 0..frameTypeMax, the layer above's
    * @returns false if it is certain that the frame was not sent: not connected, or no room
-   * @throws InvariantError if the body is longer than limits.frameBytes
+   * @throws InvariantError if the body is longer than frameBodyBytesMax
    */
   send(
     to: StoreId,
@@ -86,10 +125,15 @@ export interface Transport {
   ): boolean;
   /** Bytes that wait to be sent to a peer on a channel; 0 if it is not connected. */
   waitingBytes(to: StoreId, channel: Channel): number;
-  /** Calls back once when no more than so many bytes wait, or the peer is no longer connected. */
+  /**
+   * Calls back once when no more than so many bytes wait, or the peer is no longer connected;
+   * never from within this call.
+   */
   whenBelow(to: StoreId, channel: Channel, bytes: number, callback: () => void): void;
+  /** Cuts the connections with a peer that sent what no node sends; it may dial again. */
+  reject(from: StoreId, text: string): void;
   /** Everyone in the list that was connected at least once. */
   peers(): readonly PeerState[];
-  /** Ends all connections and the listener. */
+  /** Sends what waits, if that can be done soon, then ends all connections. Calls nobody back. */
   close(): Promise<void>;
 }
