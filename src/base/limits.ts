@@ -199,6 +199,17 @@ export const limits = {
   helloSeconds: 5,
   /** Members named in one membership change of a Raft group: groups have seven voters at most. */
   memberChanges: 64,
+  /** A learner this many entries behind the commit index can become a voter: under a second's work. */
+  caughtUpEntries: 200,
+  /** Times that a read's question is put, an election timeout apart, before it fails. */
+  readTries: 5,
+  /** Files of one snapshot: a store of 1 TB in tables of 2 MiB would have half as many. */
+  snapshotFiles: 1_000_000,
+  /** Bytes of one chunk of a snapshot, and chunks sent that the receiver has not written yet. */
+  snapshotChunkBytes: 256 * KiB,
+  snapshotChunksInFlight: 8,
+  /** Ms after which a transfer of a snapshot is given up in which nothing moves. */
+  snapshotSilenceMs: 60_000,
   /** Reads that wait for one leader's confirmation; each is a record of a few words. */
   pendingReads: 4096,
   /** A message whose term is this far ahead is a broken one: no group votes 100,000,000 times. */

@@ -69,6 +69,9 @@ class Node implements RaftNode {
   get leaderId(): StoreId {
     return this.core.leaderId;
   }
+  get transferee(): StoreId {
+    return this.core.transferee;
+  }
   get commitIndex(): LogIndex {
     return this.core.log.committed;
   }

@@ -1,8 +1,6 @@
 /**
  * The words of the Raft core: entries, messages, what a driver gets (Ready) and what it must give
  * (LogReader). Terms follow the Raft paper (Ongaro and Ousterhout 2014) and Ongaro's thesis.
- *
- * The driver feeds the core ticks, messages and proposals, and carries out what each Ready says.
  */
 import { type LogIndex, type StoreId, type Term, toStoreId } from "../base/brand.ts";
 import type { ProgressStatus } from "./progress-status.ts";
@@ -393,6 +391,8 @@ export interface RaftNode {
   readonly role: Role;
   readonly term: Term;
   readonly leaderId: StoreId;
+  /** Whom this leader is handing over to; 0 = no one. */
+  readonly transferee: StoreId;
   readonly commitIndex: LogIndex;
   readonly appliedIndex: LogIndex;
   readonly lastIndex: LogIndex;

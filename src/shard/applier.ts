@@ -28,6 +28,8 @@ export interface ApplierDeps {
   takeSinks(entry: Entry): readonly CommandSink[] | null;
   /** A membership change was committed. */
   confChange(entry: Entry): void;
+  /** Too much is unsaved: applying waits until `resume` is called. */
+  mustHold(): boolean;
   /** A turn of applying is over; more may follow. */
   turnOver(): void;
   fatal(error: unknown): void;
@@ -48,6 +50,7 @@ export class EntryApplier {
   private command: Command | null = null;
   private running = false;
   private stopped = false;
+  private held = false;
   private point: AppliedPoint;
 
   constructor(deps: ApplierDeps, applied: AppliedPoint) {
@@ -64,6 +67,13 @@ export class EntryApplier {
   /** Whether the state stands at an entry's boundary: only then a checkpoint may be taken. */
   get isBetweenEntries(): boolean {
     return this.reader === null;
+  }
+
+  /** There is room again. */
+  resume(): void {
+    if (!this.held || this.stopped) return;
+    this.held = false;
+    this.run();
   }
 
   /** Adds committed entries; applying begins once the current code has run. */
@@ -90,6 +100,8 @@ export class EntryApplier {
       if (waiting === "done") {
         this.running = false;
         if (this.batches.length > 0 && !this.stopped) this.schedule();
+      } else if (waiting === "hold") {
+        this.held = true;
       } else if (waiting === "yield") {
         this.deps.timers.soon(() => this.run());
       } else {
@@ -101,7 +113,7 @@ export class EntryApplier {
     }
   }
 
-  private work(): "done" | "yield" | Promise<void> {
+  private work(): "done" | "yield" | "hold" | Promise<void> {
     const { clock } = this.deps;
     const started = clock.monotonicMs();
     for (;;) {
@@ -114,6 +126,7 @@ export class EntryApplier {
         batch.done();
         continue;
       }
+      if (this.reader === null && this.deps.mustHold()) return "hold";
       const waiting = this.applyEntry(entry);
       if (waiting) return waiting;
       this.entryAt++;

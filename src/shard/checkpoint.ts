@@ -82,11 +82,17 @@ function encodeQueue(queue: Queue): Buffer {
   return out.finish();
 }
 
-/** Reads the state back: meta, queues and cursors; the backlog stays on disk. */
-export async function readState(kv: Kv): Promise<{ state: State; applied: AppliedPoint }> {
+/**
+ * Reads the state back: meta, queues and cursors; the backlog stays on disk.
+ * @param first - where the log of a store begins that holds no checkpoint
+ */
+export async function readState(
+  kv: Kv,
+  first: { readonly cutIndex: number; readonly cutTerm: number },
+): Promise<{ state: State; applied: AppliedPoint }> {
   const meta = await kv.get(metaKey);
   const state = new State(meta === undefined);
-  if (!meta) return { state, applied: { index: 0, term: 0 } };
+  if (!meta) return { state, applied: { index: first.cutIndex, term: first.cutTerm } };
   const input = new ByteReader(meta);
   const applied = { index: input.u64(), term: input.u64() };
   state.counters.timeMs = input.u48();

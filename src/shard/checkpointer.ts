@@ -22,6 +22,8 @@ export interface CheckpointerDeps {
   readonly boundary: () => AppliedPoint | null;
   /** Puts the cut of the log that the checkpoint allows into its batch. */
   readonly cutLog: (batch: KvBatch, applied: LogIndex) => void;
+  /** A checkpoint is durable. */
+  readonly saved: () => void;
   /** Writes a batch for a due checkpoint alone; it calls `maybePut`. */
   readonly writeAlone: () => void;
   /** Whether a write of entries is under way, which the next one will follow. */
@@ -115,6 +117,7 @@ export class Checkpointer {
       payloads.put(key.slice(1), asBuffer(records));
     }
     state.overlay.thaw();
+    this.deps.saved();
     this.note();
   }
 

@@ -1,6 +1,7 @@
 /**
  * Leader time: the only time that enters the log. It follows the monotonic clock, so a jump of the
- * wall clock expires nothing; it drifts towards the wall clock by at most 0.5 %; it never goes back.
+ * wall clock expires nothing; it drifts towards the wall clock by at most 0.5 %; a leader's never
+ * goes back.
  */
 import type { Clock } from "../base/effects.ts";
 
@@ -11,6 +12,11 @@ export interface LeaderClock {
   now(): number;
   /** An entry with this leader time was seen: time goes on from it, if it is ahead. */
   observe(timeMs: number): void;
+  /**
+   * The leader's clock shows this: a replica that follows goes on from it, so that it can lead on
+   * from there and a wrong wall clock of its own stays without effect.
+   */
+  follow(timeMs: number): void;
 }
 
 /** @param lastEntryMs - leader time of the last entry known, 0 = none */
@@ -37,6 +43,10 @@ export function createLeaderClock(clock: Clock, lastEntryMs: number): LeaderCloc
     observe(timeMs) {
       advance();
       if (timeMs > time) time = timeMs;
+    },
+    follow(timeMs) {
+      monotonic = clock.monotonicMs();
+      time = timeMs;
     },
   };
 }

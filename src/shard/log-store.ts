@@ -4,13 +4,24 @@
  * the log is cut only together with the checkpoint that covers what is cut.
  */
 import { assert } from "../base/assert.ts";
-import { type LogIndex, type Term, toLogIndex, toStoreId, toTerm } from "../base/brand.ts";
+import { type LogIndex, type Term, toLogIndex, toTerm } from "../base/brand.ts";
 import { ByteReader, ByteWriter, DecodeError } from "../base/bytes.ts";
 import { keyBytes, prefixes, u64Text } from "../queue/keys.ts";
-import type { Entry, EntryType, HardState, LogReader, Membership } from "../raft/types.ts";
+import { readMembership, writeMembership } from "../raft/conf-change-codec.ts";
+import {
+  type Entry,
+  type EntryType,
+  type HardState,
+  type LogReader,
+  type Membership,
+  NO_ONE,
+  type SnapshotMeta,
+} from "../raft/types.ts";
 import { type Kv, type KvBatch, StorageError } from "../storage/kv.ts";
+import { type Members, readMembers, writeMembers } from "./members.ts";
 
-const metaKey = keyBytes(`${prefixes.meta}log`);
+/** Where the row beside the entries stands. */
+export const logStartKey = keyBytes(`${prefixes.meta}log`);
 const entryTypes: readonly EntryType[] = ["normal", "confChange", "confChangeV2"];
 const readRows = 256;
 /** Applied entries are kept in memory up to this many bytes, for followers that are close. */
@@ -22,13 +33,30 @@ export interface LogStart {
   readonly cutIndex: number;
   readonly cutTerm: number;
   readonly membership: Membership;
+  readonly members: Members;
+}
+
+/** How many cut points are remembered; a cut keeps at most one checkpoint's entries too many. */
+const cutMarks = 4096;
+
+/** The log up to `index` was `bytes` long, counted from this process's start. */
+interface CutMark {
+  readonly index: number;
+  readonly bytes: number;
 }
 
 export class LogStore implements LogReader {
   private readonly kv: Kv;
   private cutIndex: number;
   private cutTerm: number;
+  /** In force at the applied index; written with each checkpoint. */
   private membership: Membership;
+  private memberList: Members;
+  /** What the last durable checkpoint holds: the newest snapshot that can be sent. */
+  private saved: SnapshotMeta | null = null;
+  private saving: SnapshotMeta | null = null;
+  private readonly marks: CutMark[] = [];
+  private totalBytes = 0;
   private hardState: HardState;
   /** Entries memoryFirst .. last, consecutive. */
   private entriesInMemory: Entry[];
@@ -40,29 +68,28 @@ export class LogStore implements LogReader {
     this.cutIndex = start.cutIndex;
     this.cutTerm = start.cutTerm;
     this.membership = start.membership;
+    this.memberList = start.members;
     this.hardState = hardState;
     this.entriesInMemory = entries;
     this.memoryFirst = start.cutIndex + 1;
     for (const entry of entries) this.bytesInMemory += entry.data.length;
+    this.totalBytes = this.bytesInMemory;
   }
 
   /**
    * Reads the log and checks that nothing is missing in it.
    * @param vote - term and vote from their file
    * @param appliedIndex - of the checkpoint
-   * @param firstMembership - of a log that nothing was ever written to
+   * @param first - what a log that nothing was ever written to begins with
    * @throws StorageError corrupt: a gap, or the checkpoint is ahead of the log
    */
   static async open(
     kv: Kv,
     vote: { readonly term: Term; readonly vote: HardState["vote"] },
     appliedIndex: number,
-    firstMembership: Membership,
+    first: LogStart,
   ): Promise<LogStore> {
-    const meta = await kv.get(metaKey);
-    const start = meta
-      ? decodeMeta(meta)
-      : { cutIndex: 0, cutTerm: 0, membership: firstMembership };
+    const start = (await readLogStart(kv)) ?? first;
     const entries = await readEntries(kv, start.cutIndex + 1);
     const last = start.cutIndex + entries.length;
     if (appliedIndex > last || appliedIndex < start.cutIndex) {
@@ -72,7 +99,12 @@ export class LogStore implements LogReader {
       );
     }
     const commit = toLogIndex(appliedIndex);
-    return new LogStore(kv, start, { ...vote, commit }, entries);
+    // A group's founding counts as an entry of term 1, for which nobody had to vote.
+    const founded = vote.term < start.cutTerm;
+    const known = founded ? { term: toTerm(start.cutTerm), vote: NO_ONE } : vote;
+    const log = new LogStore(kv, start, { ...known, commit }, entries);
+    if (appliedIndex > 0) log.saved = log.metaAt(commit);
+    return log;
   }
 
   initialState(): { readonly hardState: HardState; readonly membership: Membership } {
@@ -104,8 +136,28 @@ export class LogStore implements LogReader {
     return found;
   }
 
-  snapshotMeta(): null {
-    return null;
+  snapshotMeta(): SnapshotMeta | null {
+    return this.saved;
+  }
+
+  /** The checkpoint whose cut was put into a batch last is durable. */
+  checkpointSaved(): void {
+    this.saved = this.saving;
+  }
+
+  private metaAt(index: LogIndex): SnapshotMeta {
+    return { index, term: this.term(index), membership: this.membership };
+  }
+
+  /** Who is found where, as of the applied index. */
+  get members(): Members {
+    return this.memberList;
+  }
+
+  /** A membership change was applied: the next checkpoint holds it. */
+  setMembership(membership: Membership, members: Members): void {
+    this.membership = membership;
+    this.memberList = members;
   }
 
   private entry(index: LogIndex): Entry {
@@ -142,29 +194,45 @@ export class LogStore implements LogReader {
       batch.put(entryKey(entry.index), encodeEntry(entry));
       this.entriesInMemory.push(entry);
       this.bytesInMemory += entry.data.length;
+      this.totalBytes += entry.data.length;
     }
   }
 
   /**
    * Cuts the log up to an index that a checkpoint in the same batch covers.
-   * @param keepBytes - of the newest cut entries that stay, for followers that are behind
+   * @param neededFrom - entries from here on stay for replicas that lack them, …
+   * @param keepBytes - … unless that keeps more than so many bytes of applied entries
    */
-  cut(batch: Pick<KvBatch, "put" | "del">, appliedIndex: LogIndex, keepBytes: number): void {
-    let to = appliedIndex as number;
-    let kept = 0;
-    while (kept < keepBytes && to > this.cutIndex) {
-      if (to < this.memoryFirst) break;
-      kept += this.entry(toLogIndex(to)).data.length;
-      to--;
-    }
+  cut(
+    batch: Pick<KvBatch, "put" | "del">,
+    appliedIndex: LogIndex,
+    neededFrom: number,
+    keepBytes: number,
+  ): void {
+    const to = Math.min(appliedIndex, Math.max(neededFrom - 1, this.tooOld(keepBytes)));
+    this.saving = this.metaAt(appliedIndex);
+    this.marks.push({ index: appliedIndex, bytes: this.totalBytes });
+    if (this.marks.length > cutMarks) this.marks.shift();
     if (to > this.cutIndex) {
       const term = this.term(toLogIndex(to));
       for (let i = this.cutIndex + 1; i <= to; i++) batch.del(entryKey(i));
       this.cutIndex = to;
       this.cutTerm = term;
     }
-    batch.put(metaKey, encodeMeta(this.cutIndex, this.cutTerm, this.membership));
+    const { cutIndex, cutTerm, membership, members } = this;
+    batch.put(logStartKey, encodeLogStart({ cutIndex, cutTerm, membership, members }));
     this.forget(appliedIndex);
+  }
+
+  /** The newest index behind which more than `keepBytes` have been appended. */
+  private tooOld(keepBytes: number): number {
+    const { marks } = this;
+    let found = 0;
+    while (marks[0] && this.totalBytes - marks[0].bytes > keepBytes) {
+      found = marks[0].index;
+      marks.shift();
+    }
+    return found;
   }
 
   /** Drops applied entries from memory, as far as there are too many. */
@@ -220,31 +288,26 @@ async function readEntries(kv: Kv, from: number): Promise<Entry[]> {
   }
 }
 
-function encodeMeta(cutIndex: number, cutTerm: number, membership: Membership): Buffer {
-  const out = new ByteWriter(128);
+/** The row that stands beside the entries. */
+export function encodeLogStart({ cutIndex, cutTerm, membership, members }: LogStart): Buffer {
+  const out = new ByteWriter(256);
   out.u64(cutIndex);
   out.u64(cutTerm);
-  const { voters, votersOutgoing, learners, learnersNext, autoLeave } = membership;
-  for (const ids of [voters, votersOutgoing, learners, learnersNext]) {
-    out.varint(ids.length);
-    for (const id of ids) out.u64(id);
-  }
-  out.u8(autoLeave ? 1 : 0);
+  writeMembership(out, membership);
+  writeMembers(out, members);
   return out.finish();
 }
 
-function decodeMeta(row: Buffer): LogStart {
+/** @returns null in a store that holds no log @throws DecodeError, StorageError */
+export async function readLogStart(kv: Kv): Promise<LogStart | null> {
+  const row = await kv.get(logStartKey);
+  return row ? decodeLogStart(row) : null;
+}
+
+function decodeLogStart(row: Buffer): LogStart {
   const input = new ByteReader(row);
-  const ids = () => Array.from({ length: input.varint() }, () => toStoreId(input.u64()));
-  return {
-    cutIndex: input.u64(),
-    cutTerm: input.u64(),
-    membership: {
-      voters: ids(),
-      votersOutgoing: ids(),
-      learners: ids(),
-      learnersNext: ids(),
-      autoLeave: input.u8() === 1,
-    },
-  };
+  const cutIndex = input.u64();
+  const cutTerm = input.u64();
+  const membership = readMembership(input);
+  return { cutIndex, cutTerm, membership, members: readMembers(input) };
 }

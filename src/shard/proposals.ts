@@ -28,8 +28,19 @@ export class Proposals {
     if (!proposal) return null;
     this.byIndex.delete(entry.index);
     if (proposal.term === entry.term) return proposal.sinks;
-    failSinks(proposal.sinks, "leadership was lost");
+    // Another leader's entry stands in its place: it has not happened, for certain.
+    const error = new QueueError("no_leader", "leadership was lost", { retryAfterSeconds: 1 });
+    for (const sink of proposal.sinks) sink.failed(error);
     return null;
+  }
+
+  /** Gives up waiting for entries of these terms. */
+  failUpTo(term: number, text: string): void {
+    for (const [index, proposal] of this.byIndex) {
+      if (proposal.term > term) continue;
+      this.byIndex.delete(index);
+      failSinks(proposal.sinks, text);
+    }
   }
 
   /** Nobody will learn what became of them. */

@@ -5,12 +5,14 @@
 import type { StoreId } from "../base/brand.ts";
 import { keyBytes, prefixes } from "../queue/keys.ts";
 import type { State } from "../queue/state.ts";
-import type { Membership } from "../raft/types.ts";
+import { emptyMembership } from "../raft/conf-change.ts";
 import { type FenceFile, holdsFence } from "../storage/fence-file.ts";
 import { type Kv, type KvBatch, StorageError } from "../storage/kv.ts";
 import type { VoteFile } from "../storage/vote-file.ts";
 import { type AppliedPoint, readState } from "./checkpoint.ts";
-import { LogStore } from "./log-store.ts";
+import { type LogStart, LogStore } from "./log-store.ts";
+import type { Members } from "./members.ts";
+import type { ShardOptions } from "./shard-port.ts";
 
 export interface Recovered {
   readonly state: State;
@@ -30,10 +32,11 @@ export async function recover(
   kv: Kv,
   vote: VoteFile,
   fence: FenceFile,
-  storeId: StoreId,
+  { storeId, founding }: Pick<ShardOptions, "storeId" | "founding">,
 ): Promise<Recovered> {
-  const { state, applied } = await readState(kv);
-  const log = await LogStore.open(kv, vote.load(), applied.index, membersOfOne(storeId));
+  const first = founding ?? foundedBy([storeId], []);
+  const { state, applied } = await readState(kv, first);
+  const log = await LogStore.open(kv, vote.load(), applied.index, first);
   const last = log.lastIndex();
   const synced = fence.load();
   if (!holdsFence(synced, log.term(last), last)) {
@@ -44,16 +47,27 @@ export async function recover(
   return { state, applied, log, wasCut };
 }
 
-/** The membership of a group that nothing was ever written to: its founder alone. */
-function membersOfOne(storeId: StoreId): Membership {
-  const none = { votersOutgoing: [], learners: [], learnersNext: [] };
-  return { voters: [storeId], ...none, autoLeave: false };
+/**
+ * What the log of a new group begins with: index 1 of term 1 stands for its founding, so that whoever
+ * joins later, with an empty log, is given the whole state, membership included.
+ */
+export function foundedBy(voters: readonly StoreId[], members: Members): LogStart {
+  const membership = { ...emptyMembership, voters: [...voters].sort((a, b) => a - b) };
+  return { cutIndex: 1, cutTerm: 1, membership, members };
 }
+
+/** What the log of a replica begins with that waits to be taken into a group. */
+export const unfounded: LogStart = {
+  cutIndex: 0,
+  cutTerm: 0,
+  membership: emptyMembership,
+  members: [],
+};
 
 async function takeCleanMark(kv: Kv): Promise<boolean> {
   if (!(await kv.get(cleanKey))) return false;
   const batch = kv.batch();
-  batch.del(cleanKey);
+  dropCleanMark(batch);
   await batch.write();
   return true;
 }
@@ -61,4 +75,9 @@ async function takeCleanMark(kv: Kv): Promise<boolean> {
 /** Marks the store as closed in order; nothing may be written after it. */
 export function putCleanMark(batch: KvBatch): void {
   batch.put(cleanKey, Buffer.from([1]));
+}
+
+/** A store that another process closed is open again. */
+export function dropCleanMark(batch: KvBatch): void {
+  batch.del(cleanKey);
 }

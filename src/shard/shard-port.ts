@@ -10,6 +10,8 @@ import type { Kv } from "../storage/kv.ts";
 import type { VoteFile } from "../storage/vote-file.ts";
 import type { Durability } from "./append-writer.ts";
 import type { ReadAhead } from "./loader.ts";
+import type { LogStart } from "./log-store.ts";
+import type { GroupLink } from "./peer-link.ts";
 import type { Shard } from "./shard.ts";
 
 export interface ShardDeps {
@@ -21,6 +23,13 @@ export interface ShardDeps {
   readonly timers: Timers;
   readonly random: Random;
   readonly logger: Logger;
+  /** The way to the other replicas; absent where there are none. */
+  readonly link?: GroupLink;
+  /**
+   * Begins to send the shard's state to a member; `consensus.snapshotSent` is to be called at its end.
+   * @returns false if it cannot
+   */
+  readonly sendSnapshot?: (shard: Shard, to: StoreId) => boolean;
   /** Called once with the first error of the store or of the state: the node must end. */
   readonly onFatal: (error: unknown) => void;
 }
@@ -29,6 +38,11 @@ export interface ShardOptions {
   readonly shard: ShardId;
   readonly shardCount: number;
   readonly storeId: StoreId;
+  /**
+   * What a log begins with that nothing was ever written to. Default: a group of this replica alone.
+   * Without voters it waits until it is taken into a group.
+   */
+  readonly founding?: LogStart;
   readonly settings: Settings;
   readonly durability: Durability;
   /** Length of a tick = Raft heartbeat interval, ms. */
@@ -52,8 +66,10 @@ export interface ShardListener {
   ): void;
   /** Tasks of these runs ended. */
   ended(runKeys: ReadonlySet<string>): void;
-  /** This replica leads and serves, or no longer. */
+  /** This replica leads and serves, or no longer; or another leader is known. */
   leadership(shard: Shard, leads: boolean): void;
+  /** Another membership is in force. */
+  members?(shard: Shard): void;
 }
 
 export interface ShardStats {

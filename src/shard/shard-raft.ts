@@ -27,6 +27,8 @@ export function createShardRaft(
     maxInflightMsgs: limits.inflightAppends,
     maxInflightBytes: limits.proposerBytes,
     readOnly: "safe",
+    // Clients go to the leader themselves, with what they know of their requests.
+    disableProposalForwarding: true,
     logger: (text) => deps.logger.debug(text, { shard: options.shard }),
   });
 }

@@ -5,25 +5,25 @@
  * States: opened → running (ticks; serves while it leads and has applied an entry of its term) →
  * closed. A fatal error closes it at once: nothing is acknowledged any more.
  */
-import { assert } from "../base/assert.ts";
 import type { ShardId } from "../base/brand.ts";
-import type { TimerHandle } from "../base/effects.ts";
 import { QueueError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { createRunKeySource } from "../base/task-id.ts";
 import type { Command } from "../queue/command.ts";
 import { equalSettings } from "../queue/settings.ts";
-import type { ApplyEvents, Queue, State } from "../queue/state.ts";
-import type { Message, RaftNode, StorageApplyMessage } from "../raft/types.ts";
+import type { State } from "../queue/state.ts";
+import { NO_ONE, type SoftState, type StorageApplyMessage } from "../raft/types.ts";
 import type { Kv } from "../storage/kv.ts";
 import { AppendWriter } from "./append-writer.ts";
 import { EntryApplier } from "./applier.ts";
 import type { AppliedPoint } from "./checkpoint.ts";
 import { Checkpointer } from "./checkpointer.ts";
+import { Consensus } from "./consensus.ts";
 import { FenceKeeper } from "./fence-keeper.ts";
 import { createLeaderClock, type LeaderClock } from "./leader-clock.ts";
 import { defaultReadAhead } from "./loader.ts";
 import type { LogStore } from "./log-store.ts";
+import { Notices } from "./notices.ts";
 import { Proposals } from "./proposals.ts";
 import { type CommandSink, type CreateDraft, Proposer, silentSink } from "./proposer.ts";
 import { Records } from "./records.ts";
@@ -43,18 +43,18 @@ export class Shard {
   private readonly deps: ShardDeps;
   private readonly options: ShardOptions;
   private readonly log: LogStore;
-  private readonly raft: RaftNode;
   private readonly applier: EntryApplier;
   private readonly proposer: Proposer;
   private readonly leaderClock: LeaderClock;
   private readonly checkpointer: Checkpointer;
   private readonly writer: AppendWriter;
   private readonly timekeeper: Timekeeper;
+  /** Its part in the group. */
+  readonly consensus: Consensus;
   private listener: ShardListener | null = null;
 
   private readonly proposals = new Proposals();
   private flushScheduled = false;
-  private tickTimer: TimerHandle | null = null;
   private readonly fence: FenceKeeper;
   /**
    * `lost`: entries may have been acknowledged and lost, so that their lease tokens must not be
@@ -63,13 +63,12 @@ export class Shard {
   private tokens: "safe" | "lost" | "raising";
   private serving = false;
   private closed = false;
-  private readonly readyQueues = new Set<Queue>();
-  private readonly endedRuns = new Set<string>();
+  private readonly notices = new Notices(this);
 
   /** @throws StorageError corrupt: the log has a gap or lost its end; io */
   static async open(deps: ShardDeps, options: ShardOptions): Promise<Shard> {
     const { kv, vote, fence } = deps;
-    return new Shard(deps, options, await recover(kv, vote, fence, options.storeId));
+    return new Shard(deps, options, await recover(kv, vote, fence, options));
   }
 
   private constructor(deps: ShardDeps, options: ShardOptions, recovered: Recovered) {
@@ -87,29 +86,32 @@ export class Shard {
     deps.random.fill(random);
     this.proposer = new Proposer(createRunKeySource(random));
     this.leaderClock = createLeaderClock(deps.clock, state.counters.timeMs);
-    state.events = this.events();
+    state.events = this.notices;
     this.applier = this.createApplier(applied);
     this.checkpointer = this.createCheckpointer();
     this.writer = this.createWriter();
-    const { fence, clock, timers } = deps;
+    const { fence, clock, timers, random: source, link = null } = deps;
     this.fence = new FenceKeeper({ fence, clock, timers, fatal: (error) => this.fail(error) });
     this.timekeeper = new Timekeeper({
-      state,
-      timers: deps.timers,
-      clock: this.leaderClock,
+      ...{ state, timers, clock: this.leaderClock },
       serves: () => this.serving && !this.closed,
       submit: (command, sink) => this.submit(command, 0, sink),
     });
-    this.raft = createShardRaft(deps, options, recovered);
-  }
-
-  private events(): ApplyEvents {
-    return {
-      readyAdded: (queue) => this.readyQueues.add(queue),
-      ended: (run) => this.endedRuns.add(run.key),
-      leaseCanceled: (run, place, token, workerId) =>
-        this.listener?.leaseCanceled(this, run.key, place, run.queue, token, workerId),
-    };
+    this.consensus = new Consensus(
+      {
+        ...{ log, link, timers, random: source, clock: this.leaderClock },
+        raft: createShardRaft(deps, options, recovered),
+        appliedIndex: () => this.applier.applied.index,
+        serves: () => this.serving && !this.closed,
+        persist: (message) => this.writer.persist(message),
+        apply: (message) => this.apply(message),
+        roleChanged: (soft) => this.roleChanged(soft),
+        sendSnapshot: (to) => deps.sendSnapshot?.(this, to) ?? false,
+        ticked: () => this.scheduleFlush(),
+        membersChanged: () => this.listener?.members?.(this),
+      },
+      options,
+    );
   }
 
   private createApplier(applied: AppliedPoint): EntryApplier {
@@ -122,7 +124,8 @@ export class Shard {
         timers: deps.timers,
         readAhead: options.readAhead ?? defaultReadAhead,
         takeSinks: (entry) => this.proposals.take(entry),
-        confChange: (entry) => assert(false, "membership changes", entry.index),
+        confChange: (entry) => this.consensus.changeMembership(entry),
+        mustHold: () => this.checkpointer.isOverfull,
         turnOver: () => this.turnOver(),
         fatal: (error) => this.fail(error),
       },
@@ -139,8 +142,11 @@ export class Shard {
       payloads: this.records.cache,
       boundary: () => (this.applier.isBetweenEntries ? this.applier.applied : null),
       cutLog: (batch, applied) => {
-        const keep = this.raft.membership.voters.length > 1 ? limits.logKeepBytes : 0;
-        this.log.cut(batch, applied, keep);
+        this.log.cut(batch, applied, this.consensus.neededFrom(), limits.logKeepBytes);
+      },
+      saved: () => {
+        this.log.checkpointSaved();
+        this.applier.resume();
       },
       writeAlone: () => {
         if (!this.closed) this.writer.writeAlone();
@@ -161,10 +167,10 @@ export class Shard {
       deliver: (responses, last) => {
         if (this.closed) return;
         if (last && this.options.durability.kind === "always") this.fence.synced(last);
-        for (const response of responses) this.deliver(response);
+        for (const response of responses) this.consensus.loop.deliver(response);
       },
       delivered: () => {
-        this.pump();
+        this.consensus.loop.pump();
         if (!this.writer.isWriting) this.flush();
       },
       fatal: (error) => this.fail(error),
@@ -174,19 +180,7 @@ export class Shard {
   /** Starts ticking; a group of one voter elects itself at once. */
   start(listener: ShardListener): void {
     this.listener = listener;
-    const { voters } = this.raft.membership;
-    if (voters.length === 1 && voters[0] === this.options.storeId) this.raft.campaign();
-    this.scheduleTick();
-    this.pump();
-  }
-
-  private scheduleTick(): void {
-    this.tickTimer = this.deps.timers.after(this.options.tickMs, () => {
-      if (this.closed) return;
-      this.scheduleTick();
-      this.raft.tick();
-      this.pump();
-    });
+    this.consensus.start();
   }
 
   /** Whether this replica leads and serves. */
@@ -205,7 +199,8 @@ export class Shard {
   }
 
   stats(): ShardStats {
-    const { raft, state } = this;
+    const { state } = this;
+    const { raft } = this.consensus;
     return {
       role: raft.role,
       term: raft.term,
@@ -229,6 +224,7 @@ export class Shard {
     this.scheduleFlush();
   }
 
+  /** Offers new tasks. */
   create(draft: CreateDraft): void {
     this.proposer.addCreate(draft);
     this.scheduleFlush();
@@ -246,6 +242,8 @@ export class Shard {
 
   private flush(): void {
     if (this.proposer.isEmpty || !this.serving || this.closed) return;
+    // Leadership is being handed over: what waits is proposed if that fails, else sent elsewhere.
+    if (this.consensus.raft.transferee !== NO_ONE) return;
     // The checkpoint's end is followed by a turn that comes here again.
     if (this.checkpointer.isOverfull) return;
     this.propose();
@@ -254,40 +252,28 @@ export class Shard {
   private propose(): void {
     const proposal = this.proposer.take(this.leaderClock.now());
     if (!proposal) return;
-    const outcome = this.raft.propose(proposal.data);
+    const outcome = this.consensus.raft.propose(proposal.data);
     if (outcome.kind === "accepted") {
       this.proposals.add(outcome.index, outcome.term, proposal.sinks);
     } else {
       const error = new QueueError("overloaded", "too much is waiting to be committed");
       for (const sink of proposal.sinks) sink.failed(error);
     }
-    this.pump();
+    this.consensus.loop.pump();
   }
 
-  /** Carries out what the core has to be done. */
-  private pump(): void {
-    while (!this.closed && this.raft.hasReady()) {
-      const ready = this.raft.ready();
-      if (ready.softState && ready.softState.role !== "leader") this.stopServing();
-      for (const message of ready.messages) {
-        if (message.kind === "storageAppend") this.writer.persist(message);
-        else if (message.kind === "storageApply") this.apply(message);
-        else assert(false, "a message to another replica", message.kind, message.to);
-      }
-    }
-  }
-
-  private deliver(message: Message): void {
-    assert(message.to === this.options.storeId, "a message to this replica", message.to);
-    this.raft.step(message);
+  private roleChanged({ role }: SoftState): void {
+    if (role !== "leader") this.stopServing();
+    this.listener?.leadership(this, this.serving);
   }
 
   private apply(message: StorageApplyMessage): void {
     this.applier.add(message.entries, () => {
       const last = message.entries[message.entries.length - 1];
-      for (const response of message.responses) this.deliver(response);
-      if (last && last.term === this.raft.term && this.raft.role === "leader") this.startServing();
-      this.pump();
+      for (const response of message.responses) this.consensus.loop.deliver(response);
+      if (last && last.term === this.consensus.raft.term && this.consensus.raft.role === "leader")
+        this.startServing();
+      this.consensus.loop.pump();
     });
   }
 
@@ -304,7 +290,7 @@ export class Shard {
     if (!equalSettings(state.settings, options.settings)) {
       this.submit({ kind: "configure", settings: options.settings }, 0, silentSink);
     }
-    this.deps.logger.info("shard leads", { shard: this.id, term: this.raft.term });
+    this.deps.logger.info("shard leads", { shard: this.id, term: this.consensus.raft.term });
     this.listener?.leadership(this, true);
     this.scheduleFlush();
     this.timekeeper.look();
@@ -322,7 +308,7 @@ export class Shard {
         .drain()
         .then(() => {
           this.tokens = "safe";
-          if (this.raft.role === "leader") this.startServing();
+          if (this.consensus.raft.role === "leader") this.startServing();
         })
         .catch((error: unknown) => this.fail(error));
     };
@@ -337,22 +323,20 @@ export class Shard {
     if (!this.serving) return;
     this.serving = false;
     this.proposer.failAll(new QueueError("no_leader", "leadership was lost"));
-    this.listener?.leadership(this, false);
+    this.consensus.membership.failAll();
+    // Most of what is under way shows soon whether it was committed; nobody waits for ever.
+    const { tickMs, electionTicks } = this.options;
+    const { term } = this.consensus.raft;
+    this.deps.timers.after(2 * tickMs * electionTicks, () => {
+      this.proposals.failUpTo(term, "leadership was lost");
+    });
   }
 
   /** After a turn of applying: tell what happened, and see what is due. */
   private turnOver(): void {
     if (this.closed) return;
-    const { listener } = this;
-    if (this.readyQueues.size > 0) {
-      const queues = [...this.readyQueues];
-      this.readyQueues.clear();
-      listener?.ready(this, queues);
-    }
-    if (this.endedRuns.size > 0) {
-      listener?.ended(this.endedRuns);
-      this.endedRuns.clear();
-    }
+    this.consensus.reads.applied();
+    this.notices.tell(this.listener);
     this.checkpointer.note();
     this.timekeeper.look();
   }
@@ -371,7 +355,18 @@ export class Shard {
     this.timekeeper.stop();
     this.writer.stop();
     this.fence.stop();
-    this.tickTimer?.cancel();
+    this.consensus.stop();
+  }
+
+  /** Stops as a crash would, for a store that another one replaces; nobody is acknowledged any more. */
+  async abandon(): Promise<void> {
+    if (this.closed) return;
+    this.stopServing();
+    this.closed = true;
+    this.stop();
+    this.proposals.failAll("the replica starts anew");
+    await this.deps.commit.drain();
+    await this.closeFiles();
   }
 
   /** Writes what is left with a last checkpoint, and marks the store as cleanly closed. */
@@ -393,6 +388,10 @@ export class Shard {
       () => undefined,
     );
     await this.deps.commit.drain();
+    await this.closeFiles();
+  }
+
+  private async closeFiles(): Promise<void> {
     await this.fence.close();
     await this.writer.votesSaved();
     this.deps.vote.closeSync();

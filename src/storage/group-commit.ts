@@ -26,6 +26,11 @@ export interface GroupCommit {
   readonly formingOps: number;
   readonly formingBytes: number;
   /**
+   * Calls back once while no write is in flight: behind the one that is, before the next one. The
+   * call may look at the store's files, which do not change meanwhile. Not after a failure.
+   */
+  between(work: () => void): void;
+  /**
    * Resolves when everything added so far is durable.
    * @throws whatever was handed to onFatal
    */
@@ -62,6 +67,7 @@ class Writer implements GroupCommit {
   /** Callers of the forming batch, and an emptied array that the next one will use. */
   #waiting: Done[] = [];
   #spare: Done[] = [];
+  #between: (() => void)[] = [];
   /** Of the drains that wait; at most a few, at shutdown. */
   readonly #rejects = new Set<(error: unknown) => void>();
 
@@ -94,6 +100,15 @@ class Writer implements GroupCommit {
     this.#state = "starting";
     // One microtask per idle period, so that all of this turn's callers share the sync.
     queueMicrotask(() => void this.#loop());
+  }
+
+  between(work: () => void): void {
+    if (this.#state === "failed") return;
+    if (this.#state !== "writing") {
+      work();
+      return;
+    }
+    this.#between.push(work);
   }
 
   drain(): Promise<void> {
@@ -133,6 +148,7 @@ class Writer implements GroupCommit {
         for (const done of callers) done();
         callers.length = 0;
         this.#spare = callers;
+        for (const work of this.#between.splice(0)) work();
       }
       this.#state = "idle";
     } catch (error) {

@@ -25,23 +25,51 @@ const tags = {
   prevLogNumber: 9,
 } as const;
 
+/** What a store consists of, by one state of its MANIFEST. */
+export interface StoreFiles {
+  /** Name and size of the MANIFEST that was read. */
+  readonly manifest: string;
+  readonly manifestBytes: Buffer;
+  /** Numbers of the tables in force, ascending. */
+  readonly tables: readonly number[];
+  /** Log files from this number on hold what no table has yet. */
+  readonly logNumber: number;
+}
+
 /**
  * Numbers of the tables in force, ascending.
  * @throws StorageError corrupt, missing, io
  */
-export function liveTables(files: Files, path: string): number[] {
+export function liveTables(files: Files, path: string): readonly number[] {
+  return storeFiles(files, path).tables;
+}
+
+/** @throws StorageError corrupt, missing, io */
+export function storeFiles(files: Files, path: string): StoreFiles {
   const name = files.readSync(`${path}/CURRENT`, 0, 64).toString("latin1").trimEnd();
   if (!/^MANIFEST-\d+$/.test(name)) throw new StorageError("corrupt", `${path}/CURRENT`);
   const manifest = `${path}/${name}`;
   const bytes = files.readSync(manifest, 0, files.sizeSync(manifest));
-  const live = new Set<number>();
+  const edits: Edits = { live: new Set(), logNumber: 0, prevLogNumber: 0 };
   try {
-    for (const record of records(bytes)) applyEdit(record, live);
+    for (const record of records(bytes)) applyEdit(record, edits);
   } catch (error) {
     if (error instanceof DecodeError) throw new StorageError("corrupt", manifest, error);
     throw error;
   }
-  return [...live].sort((a, b) => a - b);
+  const { live, logNumber, prevLogNumber } = edits;
+  return {
+    manifest: name,
+    manifestBytes: bytes,
+    tables: [...live].sort((x, y) => x - y),
+    logNumber: prevLogNumber > 0 ? Math.min(logNumber, prevLogNumber) : logNumber,
+  };
+}
+
+interface Edits {
+  readonly live: Set<number>;
+  logNumber: number;
+  prevLogNumber: number;
 }
 
 /** The records of a log file; one that was being written at its end is left out, as LevelDB does. */
@@ -69,7 +97,8 @@ function* records(bytes: Buffer): Iterable<Buffer> {
   }
 }
 
-function applyEdit(record: Buffer, live: Set<number>): void {
+function applyEdit(record: Buffer, edits: Edits): void {
+  const { live } = edits;
   const input = new ByteReader(record);
   while (input.left > 0) {
     const tag = input.varint();
@@ -78,9 +107,13 @@ function applyEdit(record: Buffer, live: Set<number>): void {
         input.sized();
         break;
       case tags.logNumber:
+        edits.logNumber = input.varint();
+        break;
+      case tags.prevLogNumber:
+        edits.prevLogNumber = input.varint();
+        break;
       case tags.nextFile:
       case tags.lastSequence:
-      case tags.prevLogNumber:
         input.varint();
         break;
       case tags.compactPointer:

@@ -129,7 +129,7 @@ export class Engine {
     this.pending = null;
     this.generation = 0;
     this.durable = 0;
-    const { state, applied } = await readState(this.kv);
+    const { state, applied } = await readState(this.kv, { cutIndex: 0, cutTerm: 0 });
     this.state = state;
     this.applier = new Applier(state);
     for (let i = applied.index; i < this.log.length; i++) {

@@ -284,7 +284,8 @@ class Simulation implements NodeListener {
     store.open();
     store.close();
     const last = lastIndexOf(store);
-    const lostUs = this.durableUs[last + 1];
+    // Index 1, the founding, is in no store.
+    const lostUs = this.durableUs[Math.max(2, last + 1)];
     this.trace(`tail lost behind ${last}`);
     node.start();
     await this.until(() => node.state !== "starting", 10_000);

@@ -33,8 +33,8 @@ const cutKey = `${prefixes.meta}log`;
 
 export class Oracle {
   readonly model = new Model();
-  /** Last entry that is known to be on disk. */
-  lastIndex = 0;
+  /** Last entry that is known to be on disk. Index 1 stands for the founding of the group. */
+  lastIndex = 1;
   lastTerm = 0;
   lastTimeMs = 0;
   /** Entries in the batch on its way. */
@@ -74,7 +74,7 @@ export class Oracle {
       return record && readRecord(keyBytes(key), record);
     };
     const cut = read(cutKey);
-    let index = cut ? readU64(cut.toString("latin1", 0, 8), 0) : 0;
+    let index = cut ? readU64(cut.toString("latin1", 0, 8), 0) : 1;
     must(index <= this.lastIndex + this.inFlight.length, "the log is cut", index, this.lastIndex);
     const from = stored.lowerBound(prefixes.log);
     const to = stored.lowerBound(`${prefixes.log}\xff\xff`);

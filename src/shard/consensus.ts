@@ -1,0 +1,180 @@
+/**
+ * A shard's part in its Raft group: the core and its loop, its ticks, reads that a quorum confirms,
+ * changes of the membership, and what the log keeps for others.
+ */
+import type { LogIndex, StoreId } from "../base/brand.ts";
+import type { TimerHandle } from "../base/effects.ts";
+import { limits } from "../base/limits.ts";
+import type { Entry, RaftNode, RaftStatus } from "../raft/types.ts";
+import type { AppliedPoint } from "./checkpoint.ts";
+import type { LogStore } from "./log-store.ts";
+import type { Members } from "./members.ts";
+import { MembershipProposer } from "./membership.ts";
+import { RaftLoop, type RaftLoopDeps } from "./raft-loop.ts";
+import { ReadBarrier } from "./read-barrier.ts";
+import type { ReplicaMessage } from "./replica-frames.ts";
+import type { ShardOptions } from "./shard-port.ts";
+
+type LoopDeps = Omit<RaftLoopDeps, "keptFrom" | "readAnswered" | "snapshotWanted">;
+
+export interface ConsensusDeps extends LoopDeps {
+  readonly log: LogStore;
+  readonly appliedIndex: () => number;
+  /** It leads and has applied an entry of its term. */
+  readonly serves: () => boolean;
+  /** Begins to send the state to a member. @returns false if it cannot */
+  readonly sendSnapshot: (to: StoreId) => boolean;
+  readonly membersChanged: () => void;
+  /** A tick is over. */
+  readonly ticked: () => void;
+}
+
+export class Consensus {
+  readonly raft: RaftNode;
+  readonly loop: RaftLoop;
+  readonly reads: ReadBarrier;
+  readonly membership: MembershipProposer;
+  private readonly deps: ConsensusDeps;
+  private readonly options: ShardOptions;
+  private tickTimer: TimerHandle | null = null;
+  private stopped = false;
+
+  constructor(deps: ConsensusDeps, options: ShardOptions) {
+    const { raft, log, timers } = deps;
+    this.deps = deps;
+    this.options = options;
+    this.raft = raft;
+    this.reads = new ReadBarrier({
+      timers,
+      ask: (requestId) => {
+        const asked = raft.readIndex(requestId);
+        this.loop.pump();
+        return asked;
+      },
+      appliedIndex: deps.appliedIndex,
+      retryMs: options.tickMs * options.electionTicks,
+      tries: limits.readTries,
+    });
+    this.loop = new RaftLoop({
+      ...deps,
+      keptFrom: () => log.firstIndex(),
+      readAnswered: (read) => this.reads.answered(read),
+      snapshotWanted: (to) => {
+        if (!deps.sendSnapshot(to)) raft.reportSnapshot(to, false);
+      },
+    });
+    this.membership = new MembershipProposer({
+      raft,
+      members: () => log.members,
+      serves: deps.serves,
+      proposed: () => this.loop.pump(),
+    });
+  }
+
+  /** Starts ticking; a group of one voter elects itself at once. */
+  start(): void {
+    const { raft } = this;
+    const { voters } = raft.membership;
+    if (voters.length === 1 && voters[0] === raft.id) raft.campaign();
+    this.scheduleTick();
+    this.loop.pump();
+  }
+
+  private scheduleTick(): void {
+    this.tickTimer = this.deps.timers.after(this.options.tickMs, () => {
+      if (this.stopped) return;
+      this.scheduleTick();
+      this.raft.tick();
+      this.loop.pump();
+      this.membership.tick();
+      this.deps.ticked();
+    });
+  }
+
+  // What other replicas say
+
+  receive(received: ReplicaMessage): void {
+    if (!this.stopped) this.loop.receive(received);
+  }
+
+  /** @param reset - its process ended, as against silence */
+  peerGone(storeId: StoreId, reset: boolean): void {
+    if (!this.stopped) this.loop.peerGone(storeId, reset);
+  }
+
+  /** The transfer of a snapshot to a member has ended. */
+  snapshotSent(to: StoreId, ok: boolean): void {
+    if (this.stopped) return;
+    this.raft.reportSnapshot(to, ok);
+    this.loop.pump();
+  }
+
+  /** Hands leadership over, if it is here; given up after an election timeout. */
+  transferTo(target: StoreId): void {
+    this.raft.transferLeadership(target);
+    this.loop.pump();
+  }
+
+  /** A committed change of the membership takes force. */
+  changeMembership(entry: Entry): void {
+    const members = this.membership.apply(entry);
+    this.deps.log.setMembership(this.raft.membership, members);
+    this.membership.applied(entry);
+    this.deps.membersChanged();
+  }
+
+  /** Resolves when a read here sees all that was acknowledged before. @throws QueueError no_leader */
+  readBarrier(): Promise<void> {
+    const { voters, votersOutgoing } = this.raft.membership;
+    const isAlone = voters.length === 1 && votersOutgoing.length === 0;
+    return isAlone && this.deps.serves() ? Promise.resolve() : this.reads.wait();
+  }
+
+  /** Who leads, as far as this replica knows; 0 = nobody. */
+  get leaderId(): StoreId {
+    return this.raft.leaderId;
+  }
+
+  /** Where the members are found, as of the applied index. */
+  get members(): Members {
+    return this.deps.log.members;
+  }
+
+  status(): RaftStatus {
+    return this.raft.status();
+  }
+
+  /** What the last durable checkpoint holds. */
+  get savedPoint(): AppliedPoint | null {
+    return this.deps.log.snapshotMeta();
+  }
+
+  /** Whether this log holds that entry, so that a snapshot of it brings nothing new. */
+  hasEntry({ index, term }: AppliedPoint): boolean {
+    const { log } = this.deps;
+    if (index <= this.raft.commitIndex) return true;
+    return index <= log.lastIndex() && log.term(index as LogIndex) === term;
+  }
+
+  /** Entries from here on may have to be sent to another replica. */
+  neededFrom(): number {
+    const { raft } = this;
+    if (raft.membership.voters.length <= 1 && raft.membership.learners.length === 0) {
+      return Number.POSITIVE_INFINITY;
+    }
+    if (raft.role !== "leader") return this.loop.leaderKeptFrom;
+    let from = Number.POSITIVE_INFINITY;
+    for (const { id, match, recentActive } of raft.status().progress) {
+      if (recentActive && id !== raft.id) from = Math.min(from, match + 1);
+    }
+    return from;
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.tickTimer?.cancel();
+    this.loop.stop();
+    this.reads.stop();
+    this.membership.failAll();
+  }
+}

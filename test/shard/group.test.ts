@@ -1,0 +1,119 @@
+/** A shard with several replicas: writes, failover, reads, a member that needs the whole state. */
+import { deepEqual, equal, ok } from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { CreateResults } from "../../src/router/router.ts";
+import { Lab, type LabNode } from "./lab.ts";
+
+function create(node: LabNode, count: number, size = 10): { results: CreateResults | null } {
+  const batch = node.router?.createBatch("default");
+  const held: { results: CreateResults | null } = { results: null };
+  const task = { queue: "q", priority: 0, maxAttempts: 5, delayMs: 0, runAtMs: 0 };
+  for (let i = 0; i < count; i++) {
+    batch?.add({ ...task, extras: null, idempotencyKey: null }, Buffer.alloc(size, 97), 0, size);
+  }
+  batch?.send(null, (results) => {
+    held.results = results;
+  });
+  return held;
+}
+
+function ready(node: LabNode): number {
+  let sum = 0;
+  for (const queue of node.shard.state.queues.values()) sum += queue.readyTotal;
+  return sum;
+}
+
+async function created(lab: Lab, node: LabNode, count: number, size = 10): Promise<void> {
+  const held = create(node, count, size);
+  await lab.until("created", () => held.results !== null);
+  deepEqual([...(held.results as CreateResults).codes], new Array(count).fill(0));
+}
+
+describe("a group of replicas", () => {
+  it("has what was acknowledged on every replica", async () => {
+    const lab = await Lab.founded(3);
+    await created(lab, lab.leader() as LabNode, 100);
+    await lab.until("all apply it", () => lab.nodes.every((node) => ready(node) === 100));
+  });
+
+  it("goes on without its leader, with the whole backlog, well within a second", async () => {
+    const lab = await Lab.founded(3);
+    const old = lab.leader() as LabNode;
+    await created(lab, old, 50);
+    old.crash();
+    const since = lab.time.nowUs;
+    await lab.until("another leader", () => lab.leader() !== undefined, 500);
+    ok(lab.time.nowUs - since < 300_000, `${lab.time.nowUs - since} µs`);
+    equal(ready(lab.leader() as LabNode), 50);
+    await created(lab, lab.leader() as LabNode, 7);
+  });
+
+  it("brings a replica that was down up to date", async () => {
+    const lab = await Lab.founded(3);
+    const leader = lab.leader() as LabNode;
+    const down = lab.nodes.find((node) => node !== leader) as LabNode;
+    down.crash();
+    await created(lab, leader, 20);
+    let back = false;
+    lab.start(down, lab.members(), () => {
+      back = true;
+    });
+    await lab.until("it is back", () => back && ready(down) === 20);
+  });
+
+  it("reads what was acknowledged before, on a follower too", async () => {
+    const lab = await Lab.founded(3);
+    const leader = lab.leader() as LabNode;
+    const follower = lab.nodes.find((node) => node !== leader) as LabNode;
+    await created(lab, leader, 5);
+    let seen = -1;
+    lab.watch(follower.shard.consensus.readBarrier(), () => {
+      seen = ready(follower);
+    });
+    await lab.until("the read", () => seen >= 0);
+    equal(seen, 5);
+  });
+
+  it("hands leadership over when asked", async () => {
+    const lab = await Lab.founded(3);
+    const old = lab.leader() as LabNode;
+    const next = lab.nodes.find((node) => node !== old) as LabNode;
+    old.shard.consensus.transferTo(next.storeId);
+    await lab.until("the other leads", () => next.shard.leads, 200);
+    await created(lab, next, 3);
+  });
+
+  it("grows from one to three, the new ones by snapshot, never by way of two", async () => {
+    const lab = await Lab.founded(1);
+    const first = lab.nodes[0] as LabNode;
+    await created(lab, first, 200, 1000);
+    await lab.until("a checkpoint", () => (first.shard.consensus.savedPoint?.index ?? 0) > 2);
+    const voterCounts = new Set<number>();
+    const { membership } = first.shard.consensus;
+    for (const node of [lab.add(), lab.add()]) {
+      let started = false;
+      lab.start(node, null, () => {
+        started = true;
+      });
+      await lab.until("it starts", () => started);
+      const member = lab.members().find(({ storeId }) => storeId === node.storeId);
+      let added = false;
+      lab.watch(membership.add(member as NonNullable<typeof member>), () => {
+        added = true;
+      });
+      await lab.until("it is a learner", () => added);
+    }
+    await lab.until("three voters", () => {
+      const { voters, votersOutgoing } = first.shard.consensus.raft.membership;
+      voterCounts.add(voters.length);
+      return voters.length === 3 && votersOutgoing.length === 0;
+    });
+    deepEqual([...voterCounts], [1, 3]);
+    await lab.until("all have it", () => lab.nodes.every((node) => ready(node) === 200));
+    ok((lab.nodes[1] as LabNode).replacements > 0, "by snapshot");
+    equal((lab.nodes[2] as LabNode).shard.consensus.members.length, 3);
+    first.crash();
+    await lab.until("another leader", () => lab.leader() !== undefined);
+    equal(ready(lab.leader() as LabNode), 200);
+  });
+});

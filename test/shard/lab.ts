@@ -1,0 +1,248 @@
+/**
+ * A small cluster in virtual time: real shards and routers, stores in memory, a network without
+ * faults that can be cut. For tests that drive one thing; the simulator attacks everything at once.
+ */
+import { type StoreId, toShardId, toStoreId } from "../../src/base/brand.ts";
+import type { Logger } from "../../src/base/effects.ts";
+import { ShardRouter } from "../../src/router/shard-router.ts";
+import type { Members } from "../../src/shard/members.ts";
+import { PeerLink } from "../../src/shard/peer-link.ts";
+import { foundedBy, unfounded } from "../../src/shard/recovery.ts";
+import { Replica } from "../../src/shard/replica.ts";
+import { createReplicaStores } from "../../src/shard/replica-stores.ts";
+import type { Shard } from "../../src/shard/shard.ts";
+import { createGroupCommit } from "../../src/storage/group-commit.ts";
+import { openDataDirectory } from "../../src/storage/store-directory.ts";
+import type { Channel, Transport, TransportListener } from "../../src/transport/transport.ts";
+import { MachineClock, ProcessTime, VirtualTime } from "../sim/clock.ts";
+import { createMemoryFiles } from "../sim/memory-files.ts";
+import { createMemoryKv } from "../sim/memory-kv.ts";
+import { createMemoryStoreCopier } from "../sim/memory-store-copy.ts";
+import { Stream } from "../sim/random.ts";
+import { VirtualDisk } from "../sim/virtual-disk.ts";
+
+const silent = { observe: () => undefined };
+const quiet: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => quiet,
+};
+const shardId = toShardId(0);
+const settings = {
+  backoffPolicy: "fixed",
+  backoffBaseMs: 1000,
+  backoffMaxMs: 10_000,
+  doneRetentionMs: 3_600_000,
+  deadRetentionMs: 3_600_000,
+} as const;
+
+export class LabNode {
+  readonly storeId: StoreId;
+  readonly name: string;
+  readonly machine: MachineClock;
+  readonly disk: VirtualDisk;
+  life: ProcessTime;
+  replica: Replica | null = null;
+  router: ShardRouter | null = null;
+  link: PeerLink | null = null;
+  shards: Shard[] = [];
+  replacements = 0;
+  private readonly lab: Lab;
+  private readonly random: Stream;
+
+  constructor(lab: Lab, number: number) {
+    this.lab = lab;
+    this.storeId = toStoreId(number);
+    this.name = `n${number}`;
+    this.machine = new MachineClock(lab.time, 1_800_000_000_000 + number * 1_000_000, 1);
+    this.life = new ProcessTime(this.machine);
+    this.random = new Stream(number, "lab");
+    this.disk = new VirtualDisk({
+      unit: () => this.random.unit(),
+      schedule: (callback) => this.life.schedule(300, callback),
+    });
+  }
+
+  get shard(): Shard {
+    return this.shards[0] as Shard;
+  }
+
+  async start(founders: Members | null): Promise<void> {
+    const { disk, lab } = this;
+    const life = new ProcessTime(this.machine);
+    this.life = life;
+    const files = createMemoryFiles(disk);
+    const openStore = (path: string, options: { readonly createIfMissing: boolean }) =>
+      createMemoryKv(disk, path, options);
+    const random = this.random.source;
+    const directory = await openDataDirectory(
+      { files, random, openStore },
+      {
+        root: "/data",
+        shards: [shardId],
+        expect: { nodeId: this.name, shardCount: 1, clusterNodes: [] },
+        create: true,
+        allowUnsafeFilesystem: true,
+      },
+    );
+    const onFatal = (error: unknown) => {
+      if (life.alive) this.lab.errors.push(error);
+    };
+    const link = new PeerLink({ transport: lab.transport(this), timers: life, logger: quiet });
+    this.link = link;
+    const stores = createReplicaStores({
+      files,
+      path: (directory.shards[0] as (typeof directory.shards)[0]).path,
+      openKv: (path) => createMemoryKv(disk, path, { createIfMissing: false }),
+      createCommit: (kv) =>
+        createGroupCommit({
+          kv,
+          clock: life,
+          metrics: { batchOps: silent, batchBytes: silent, syncSeconds: silent },
+          onFatal,
+        }),
+      hasSpace: () => true,
+    });
+    const ids = founders?.map(({ storeId }) => storeId) ?? [];
+    this.replica = await Replica.open(
+      {
+        stores,
+        copier: createMemoryStoreCopier(disk),
+        clock: life,
+        timers: life,
+        random,
+        logger: quiet,
+        peers: link,
+        onFatal,
+        replaced: (shard) => {
+          this.shards[0] = shard;
+          this.replacements++;
+        },
+      },
+      {
+        shard: shardId,
+        shardCount: 1,
+        storeId: this.storeId,
+        settings,
+        durability: { kind: "always" },
+        tickMs: 50,
+        electionTicks: 6,
+        founding: founders ? foundedBy(ids, founders) : unfounded,
+      },
+    );
+    this.shards = [this.replica.shard];
+    this.router = new ShardRouter({
+      shards: this.shards,
+      clock: life,
+      timers: life,
+      nodeId: this.name,
+    });
+    this.replica.start(this.router);
+    lab.online(this);
+  }
+
+  /** The process is gone; the others' connections to it are reset. */
+  crash(): void {
+    this.life.alive = false;
+    this.disk.crash("power");
+    this.replica = null;
+    this.router = null;
+    this.lab.offline(this);
+  }
+}
+
+export class Lab {
+  readonly time = new VirtualTime();
+  readonly nodes: LabNode[] = [];
+  readonly errors: unknown[] = [];
+  private readonly up = new Set<LabNode>();
+
+  add(): LabNode {
+    const node = new LabNode(this, this.nodes.length + 1);
+    this.nodes.push(node);
+    return node;
+  }
+
+  members(): Members {
+    return this.nodes.map(({ storeId, name }) => {
+      return { storeId, nodeId: name, raft: "", http: `http://${name}`, grpc: name };
+    });
+  }
+
+  online(node: LabNode): void {
+    this.up.add(node);
+  }
+
+  offline(node: LabNode): void {
+    this.up.delete(node);
+    for (const other of this.up) {
+      const { life, link } = other;
+      life.after(1, () => link?.disconnected(node.storeId, true));
+    }
+  }
+
+  transport(node: LabNode): Transport {
+    const deliver = (to: StoreId, channel: Channel, group: number, type: number, body: Buffer) => {
+      const target = [...this.up].find(({ storeId }) => storeId === to);
+      if (!target || !this.up.has(node)) return false;
+      const { life, link } = target;
+      life.schedule(200, () =>
+        (link as TransportListener).frame(node.storeId, channel, group, type, body),
+      );
+      return true;
+    };
+    return {
+      start: async () => undefined,
+      setPeers: () => undefined,
+      setClusterId: () => undefined,
+      send: (to, channel, group, type, parts) =>
+        deliver(to, channel, group, type, Buffer.concat(parts)),
+      waitingBytes: () => 0,
+      whenBelow: (_to, _channel, _bytes, callback) => node.life.soon(callback),
+      peers: () => [],
+      close: async () => undefined,
+    };
+  }
+
+  /** Lets time pass until it holds. @throws after so many virtual ms */
+  async until(what: string, holds: () => boolean, withinMs = 10_000): Promise<void> {
+    const end = this.time.nowUs + withinMs * 1000;
+    const beat = () => this.time.after(1_000, beat);
+    const first = beat();
+    let reached = false;
+    await this.time.run(() => {
+      reached = holds();
+      return reached || this.time.nowUs > end;
+    });
+    first.cancel();
+    if (this.errors.length > 0) throw this.errors[0];
+    if (!reached) throw new Error(`${what}: not within ${withinMs} ms`);
+  }
+
+  /** Calls back when it is fulfilled; a rejection fails the test. */
+  watch(promise: Promise<void>, done: () => void): void {
+    promise.then(done).catch((error: unknown) => this.errors.push(error));
+  }
+
+  start(node: LabNode, founders: Members | null, done: () => void): void {
+    this.watch(node.start(founders), done);
+  }
+
+  leader(): LabNode | undefined {
+    return [...this.up].find((node) => node.shard.leads);
+  }
+
+  /** Starts a group of so many voters and waits for its leader. */
+  static async founded(count: number): Promise<Lab> {
+    const lab = new Lab();
+    for (let i = 0; i < count; i++) lab.add();
+    const founders = lab.members();
+    let started = 0;
+    for (const node of lab.nodes) lab.start(node, founders, () => started++);
+    await lab.until("all start", () => started === count);
+    await lab.until("a leader", () => lab.leader() !== undefined);
+    return lab;
+  }
+}
