@@ -197,6 +197,7 @@ export class Lab {
       start: async () => undefined,
       setPeers: () => undefined,
       setClusterId: () => undefined,
+      reject: () => undefined,
       send: (to, channel, group, type, parts) =>
         deliver(to, channel, group, type, Buffer.concat(parts)),
       waitingBytes: () => 0,
