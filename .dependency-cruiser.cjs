@@ -16,7 +16,12 @@ const rows = {
   shard: { src: ["base/", "raft/", "queue/", "storage/", "transport/"], core: [], npm: [] },
   // the codecs of what it proposes, and the queues that wake waiting claims
   router: {
-    src: ["base/", "shard/", "queue/(command|task-record|settle-groups|state)\\.ts$"],
+    src: [
+      "base/",
+      "shard/",
+      "transport/transport\\.ts$",
+      "queue/(command|command-codec|task-record|settle-groups|state)\\.ts$",
+    ],
     core: ["crypto"],
     npm: [],
   },

@@ -203,6 +203,10 @@ export const limits = {
   caughtUpEntries: 200,
   /** Times that a read's question is put, an election timeout apart, before it fails. */
   readTries: 5,
+  /** Requests that a node has passed on and that are not answered. */
+  peerCalls: 65_536,
+  /** Ms after which such a request is given up; at the most 1.5 times as long. */
+  peerCallMs: 10_000,
   /** Files of one snapshot: a store of 1 TB in tables of 2 MiB would have half as many. */
   snapshotFiles: 1_000_000,
   /** Bytes of one chunk of a snapshot, and chunks sent that the receiver has not written yet. */

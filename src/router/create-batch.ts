@@ -16,19 +16,18 @@ import {
 import type { CommandResult, CreateResult } from "../queue/command.ts";
 import { encodeTaskRecord, type RecordExtras } from "../queue/task-record.ts";
 import type { CommandSink } from "../shard/proposer.ts";
-import type { Shard } from "../shard/shard.ts";
+import type { ShardTarget } from "./remote-shard.ts";
 import { keyedTaskId, requestHash } from "./request-hash.ts";
 import type { CreateBatch, CreateResults, NewTask, TaskExtras } from "./router.ts";
 import type { RouterMetrics } from "./router-metrics.ts";
+import type { PassOn, ShardRoutes } from "./shard-routes.ts";
 
 /** What a batch needs of the router. */
 export interface CreateDeps {
   readonly shardCount: number;
-  /** The shard that takes new tasks now. @throws QueueError no_leader */
-  shardForNew(): Shard;
-  shard(index: number): Shard;
+  readonly routes: ShardRoutes;
   /** Whether this shard takes a create of so many bytes. @throws QueueError */
-  admitCreate(shard: Shard, bytes: number): void;
+  admitCreate(shard: ShardTarget, bytes: number): void;
   soon(callback: () => void): void;
   /** Monotonic. */
   nowMs(): number;
@@ -52,15 +51,17 @@ class Group {
 export class CreateBatchBuilder implements CreateBatch {
   private readonly deps: CreateDeps;
   private readonly tenant: string;
+  private readonly passOn: PassOn;
   private readonly groups: Group[] = [];
   private last: Group | null = null;
   private open: Map<string, Group> | null = null;
   private refused: Map<number, QueueError> | null = null;
   count = 0;
 
-  constructor(deps: CreateDeps, tenant: string) {
+  constructor(deps: CreateDeps, tenant: string, passOn: PassOn) {
     this.deps = deps;
     this.tenant = tenant;
+    this.passOn = passOn;
   }
 
   add(task: NewTask, bytes: Uint8Array, from: number, to: number): void {
@@ -112,11 +113,12 @@ export class CreateBatchBuilder implements CreateBatch {
       done(results);
     });
     const broken = runId && this.brokenRun(runId);
+    const passesOn = !broken && this.passesOn(runId);
     for (const group of this.groups) {
       wait.add();
       const sink = new GroupSink(this.deps, group, results, wait);
       if (broken) this.deps.soon(() => sink.failed(broken));
-      else this.sendGroup(group, runId, sink);
+      else this.sendGroup(group, runId, sink, passesOn);
     }
     wait.start(this.deps);
   }
@@ -139,30 +141,46 @@ export class CreateBatchBuilder implements CreateBatch {
     return null;
   }
 
-  private sendGroup(group: Group, runId: Uint8Array | null, sink: GroupSink): void {
+  /** Whether what belongs to shards that are led elsewhere is passed on. */
+  private passesOn(runId: Uint8Array | null): boolean {
+    const { routes } = this.deps;
+    const concerned: number[] = [];
+    for (const group of this.groups) {
+      const id = this.idOf(group, runId);
+      if (id) concerned.push(shardOfTaskId(id, 0, routes.shardCount));
+      // Without an id it goes to a shard that is led here, if any is.
+      else if (routes.leadsAny) return true;
+    }
+    return routes.passesOn(concerned, this.passOn);
+  }
+
+  /** The id that the first task of a group shall have; null: the shard chooses one. */
+  private idOf(group: Group, runId: Uint8Array | null): Uint8Array | null {
+    return group.key === null ? runId : keyedTaskId(this.tenant, group.key);
+  }
+
+  private sendGroup(
+    group: Group,
+    runId: Uint8Array | null,
+    sink: GroupSink,
+    passesOn: boolean,
+  ): void {
     const { deps, tenant } = this;
     const records = group.writer.finish();
     const { queue, priority } = group;
     const count = group.items.length;
     try {
-      if (group.key === null && runId === null) {
-        const shard = deps.shardForNew();
+      const id = this.idOf(group, runId);
+      if (id === null) {
+        const shard = deps.routes.forNew();
         deps.admitCreate(shard, records.length);
         sink.shard = shard;
-        shard.create({
-          tenant,
-          queue,
-          priority,
-          count,
-          records,
-          done: sink.drafted,
-          failed: sink.failed,
-        });
+        const { drafted: done, failed } = sink;
+        shard.create({ tenant, queue, priority, count, records, done, failed });
         return;
       }
-      const id = group.key === null ? (runId as Uint8Array) : keyedTaskId(tenant, group.key);
       const key = Buffer.from(group.key === null ? id.subarray(0, runKeyBytes) : id);
-      const shard = deps.shard(shardOfTaskId(id, 0, deps.shardCount));
+      const shard = deps.routes.target(shardOfTaskId(id, 0, deps.shardCount), passesOn);
       deps.admitCreate(shard, records.length);
       sink.shard = shard;
       sink.key = key;
@@ -222,7 +240,7 @@ class GroupSink implements CommandSink {
   private readonly group: Group;
   private readonly results: CreateResultColumns;
   private readonly wait: Countdown;
-  shard: Shard | null = null;
+  shard: ShardTarget | null = null;
   key: Buffer | null = null;
 
   constructor(deps: CreateDeps, group: Group, results: CreateResultColumns, wait: Countdown) {

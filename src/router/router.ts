@@ -10,8 +10,9 @@
 import type { QueueError } from "../base/errors.ts";
 import type { Grant, TaskExtras } from "../shard/grants.ts";
 import type { ResultView, TaskRead, TaskState } from "../shard/reads.ts";
+import type { PassOn } from "./shard-routes.ts";
 
-export type { Grant, ResultView, TaskExtras, TaskState };
+export type { Grant, PassOn, ResultView, TaskExtras, TaskState };
 
 /** What a new task is, apart from its payload. Checked by the edge (names, ranges). */
 export interface NewTask {
@@ -164,9 +165,10 @@ export interface CancelNotice {
 export interface Router {
   /** How many shards the task-id space has. */
   readonly shardCount: number;
-  createBatch(tenant: string): CreateBatch;
+  /** @param passOn - when tasks of shards that are led elsewhere are passed on (shard-routes.ts) */
+  createBatch(tenant: string, passOn?: PassOn): CreateBatch;
   claim(request: ClaimRequest, done: (outcome: ClaimOutcome) => void): ClaimHandle;
-  settleBatch(tenant: string, workerId: string): SettleBatch;
+  settleBatch(tenant: string, workerId: string, passOn?: PassOn): SettleBatch;
   /** @throws QueueError not_found, already_settled */
   cancel(tenant: string, id: Uint8Array): Promise<TaskView>;
   /** @throws QueueError not_found */

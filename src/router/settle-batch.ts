@@ -6,20 +6,28 @@ import { isCanonicalTaskId, isTaskId, shardOfTaskId } from "../base/task-id.ts";
 import type { CommandResult } from "../queue/command.ts";
 import { SettleGroupWriter } from "../queue/settle-groups.ts";
 import type { CommandSink } from "../shard/proposer.ts";
-import type { Shard } from "../shard/shard.ts";
 import { Countdown, errorOfCode } from "./create-batch.ts";
+import type { ShardTarget } from "./remote-shard.ts";
 import type { SettleBatch, SettleResults } from "./router.ts";
 import type { RouterMetrics } from "./router-metrics.ts";
+import type { PassOn, ShardRoutes } from "./shard-routes.ts";
 
 export interface SettleDeps {
   readonly shardCount: number;
-  shard(index: number): Shard;
-  /** @throws QueueError no_leader, overloaded */
-  admitSettle(shard: Shard, bytes: number): void;
+  readonly routes: ShardRoutes;
+  /** @throws QueueError insufficient_storage, overloaded */
+  admitSettle(shard: ShardTarget, bytes: number): void;
   soon(callback: () => void): void;
   /** Monotonic. */
   nowMs(): number;
   readonly metrics: RouterMetrics;
+}
+
+/** Who settles. */
+export interface SettleBy {
+  readonly tenant: string;
+  readonly workerId: string;
+  readonly passOn: PassOn;
 }
 
 /** One command in the making. */
@@ -37,18 +45,16 @@ const noReason = Buffer.alloc(0);
 
 export class SettleBatchBuilder implements SettleBatch {
   private readonly deps: SettleDeps;
-  private readonly tenant: string;
-  private readonly workerId: string;
+  private readonly by: SettleBy;
   private readonly steps: Step[] = [];
   /** The step of each shard that takes more. */
   private readonly open: (Step | undefined)[] = [];
   private refused: Map<number, QueueError> | null = null;
   count = 0;
 
-  constructor(deps: SettleDeps, tenant: string, workerId: string) {
+  constructor(deps: SettleDeps, by: SettleBy) {
     this.deps = deps;
-    this.tenant = tenant;
-    this.workerId = workerId;
+    this.by = by;
   }
 
   complete(id: Uint8Array, at: number, leaseToken: number, result: Uint8Array | null): void {
@@ -113,19 +119,22 @@ export class SettleBatchBuilder implements SettleBatch {
       metrics.settle.seconds.observe((this.deps.nowMs() - startedMs) / 1000);
       done(results);
     });
+    const concerned = this.steps.map(({ shard }) => shard);
+    const passesOn = this.deps.routes.passesOn(concerned, this.by.passOn);
     for (const step of this.steps) {
       wait.add();
-      this.sendStep(step, new StepSink(step, results, wait));
+      this.sendStep(step, new StepSink(step, results, wait), passesOn);
     }
     wait.start(this.deps);
   }
 
-  private sendStep(step: Step, sink: StepSink): void {
-    const { deps, tenant, workerId } = this;
-    const shard = deps.shard(step.shard);
+  private sendStep(step: Step, sink: StepSink, passesOn: boolean): void {
+    const { deps } = this;
+    const { tenant, workerId } = this.by;
     const { count } = step.writer;
     const groups = step.writer.finish();
     try {
+      const shard = deps.routes.target(step.shard, passesOn);
       deps.admitSettle(shard, groups.length);
       shard.submit({ kind: "settle", tenant, workerId, count, groups }, groups.length, sink);
     } catch (error) {

@@ -1,31 +1,27 @@
 /**
- * The router: finds the shard of each request, admits or refuses it, wakes who waits. Tasks are
- * routed by their id; a create without id goes to a shard that this node leads.
+ * The router: finds the shard of each request, admits or refuses it, passes it on where another node
+ * leads, wakes who waits. Tasks are routed by their id; a create without id goes to a shard that this
+ * node leads.
  */
 import type { Clock, Timers } from "../base/effects.ts";
 import { codeOfNumber, QueueError } from "../base/errors.ts";
-import { limits } from "../base/limits.ts";
-import {
-  formatTaskId,
-  isCanonicalTaskId,
-  isTaskId,
-  runKeyLength,
-  shardOfTaskId,
-  taskIdVersion,
-  writeTaskId,
-} from "../base/task-id.ts";
+import { formatTaskId, writeTaskId } from "../base/task-id.ts";
 import type { CancelResult } from "../queue/command.ts";
 import type { Queue } from "../queue/state.ts";
 import type { Grant } from "../shard/grants.ts";
-import { readTask, type TaskRead } from "../shard/reads.ts";
+import type { TaskRead } from "../shard/reads.ts";
 import type { Shard, ShardListener } from "../shard/shard.ts";
 import { CreateBatchBuilder } from "./create-batch.ts";
+import type { PeerRequest } from "./peer-calls.ts";
+import { carryOut, unknownKind } from "./peer-requests.ts";
+import type { ShardTarget } from "./remote-shard.ts";
 import type {
   CancelNotice,
   ClaimHandle,
   ClaimOutcome,
   ClaimRequest,
   CreateBatch,
+  ReadConsistency,
   ResultView,
   Router,
   RouterHealth,
@@ -34,66 +30,72 @@ import type {
 } from "./router.ts";
 import { type RouterMetrics, silentRouterMetrics } from "./router-metrics.ts";
 import { SettleBatchBuilder } from "./settle-batch.ts";
+import { type ClusterView, type PassOn, ShardRoutes } from "./shard-routes.ts";
+import { placeOf, type ResultOptions, TaskReads } from "./task-reads.ts";
 import { Waiters } from "./waiters.ts";
 
 export interface RouterDeps {
-  /** All shards of the id space, by number. */
-  readonly shards: readonly Shard[];
+  /** All shards of the id space, by number; null where this node keeps no replica. */
+  readonly shards: readonly (Shard | null)[];
   readonly clock: Clock;
   readonly timers: Timers;
   /** Name of the node, for health. */
   readonly nodeId: string;
   readonly metrics?: RouterMetrics;
+  /** The other nodes; absent where there are none. */
+  readonly cluster?: ClusterView;
 }
 
 /** How much the disk still takes (storage/free-space.ts). */
 export type SpaceLevel = "ok" | "no_creates" | "drain_only" | "stop";
 
-/** One place of a task in its shard. */
-interface Place {
-  readonly shard: Shard;
-  readonly runKey: string;
-  readonly place: number;
-}
-
-interface ResultWait {
-  readonly notify: () => void;
-}
+/** A replica this many entries behind what is committed has not caught up. */
+const lagMax = 1_000;
 
 export class ShardRouter implements Router, ShardListener {
   readonly shardCount: number;
   readonly metrics: RouterMetrics;
+  readonly routes: ShardRoutes;
   private readonly deps: RouterDeps;
   private readonly waiters: Waiters;
+  private readonly reads: TaskReads;
   private readonly cancelListeners = new Set<(notice: CancelNotice) => void>();
   private readonly leadershipListeners = new Set<() => void>();
-  private readonly resultWaits = new Map<string, Set<ResultWait>>();
-  private resultWaitCount = 0;
   private draining = false;
   private spaceLevel: SpaceLevel = "ok";
-  private nextShard = 0;
 
   constructor(deps: RouterDeps) {
+    const { clock, timers } = deps;
     this.deps = deps;
     this.shardCount = deps.shards.length;
     this.metrics = deps.metrics ?? silentRouterMetrics;
+    this.routes = new ShardRoutes({ shards: deps.shards, cluster: deps.cluster ?? null });
+    this.reads = new TaskReads({
+      routes: this.routes,
+      clock,
+      timers,
+      isDraining: () => this.draining,
+      readElsewhere: (shard) => Promise.reject<TaskRead>(this.routes.notLeader(shard)),
+    });
     this.waiters = new Waiters({
-      timers: deps.timers,
+      timers,
       metrics: this.metrics.claim,
-      nowMs: () => deps.clock.monotonicMs(),
-      shards: () => deps.shards.filter((shard) => shard.leads),
+      nowMs: () => clock.monotonicMs(),
+      shards: () => this.claimable(),
+      remote: (shard) => this.routes.remote(shard.id),
       release: (grants) => this.release(grants),
     });
+    deps.cluster?.calls.handle((request) => this.requested(request));
   }
 
   // Creates and settles
 
-  createBatch(tenant: string): CreateBatch {
-    return new CreateBatchBuilder(this, tenant);
+  createBatch(tenant: string, passOn: PassOn = "ifLeading"): CreateBatch {
+    return new CreateBatchBuilder(this, tenant, passOn);
   }
 
-  settleBatch(tenant: string, workerId: string): SettleBatch {
-    return new SettleBatchBuilder(this, tenant, workerId);
+  settleBatch(tenant: string, workerId: string, passOn: PassOn = "ifLeading"): SettleBatch {
+    return new SettleBatchBuilder(this, { tenant, workerId, passOn });
   }
 
   nowMs(): number {
@@ -104,23 +106,7 @@ export class ShardRouter implements Router, ShardListener {
     this.deps.timers.soon(callback);
   }
 
-  shard(index: number): Shard {
-    return this.deps.shards[index] as Shard;
-  }
-
-  shardForNew(): Shard {
-    const { shards } = this.deps;
-    for (let i = 0; i < shards.length; i++) {
-      const at = (this.nextShard + i) % shards.length;
-      const shard = shards[at] as Shard;
-      if (!shard.leads) continue;
-      this.nextShard = (at + 1) % shards.length;
-      return shard;
-    }
-    throw noLeader();
-  }
-
-  admitCreate(shard: Shard, bytes: number): void {
+  admitCreate(shard: ShardTarget, bytes: number): void {
     if (this.draining) throw draining();
     if (this.spaceLevel !== "ok") {
       throw new QueueError("insufficient_storage", "the disk's reserve is reached", {
@@ -130,15 +116,14 @@ export class ShardRouter implements Router, ShardListener {
     this.admit(shard, bytes);
   }
 
-  admitSettle(shard: Shard, bytes: number): void {
+  admitSettle(shard: ShardTarget, bytes: number): void {
     if (this.spaceLevel === "stop") {
       throw new QueueError("insufficient_storage", "the disk is full", { retryAfterSeconds: 30 });
     }
     this.admit(shard, bytes);
   }
 
-  private admit(shard: Shard, bytes: number): void {
-    if (!shard.leads) throw noLeader();
+  private admit(shard: ShardTarget, bytes: number): void {
     if (!shard.hasRoom(bytes)) {
       throw new QueueError("overloaded", "too much is waiting to be written", {
         retryAfterSeconds: 1,
@@ -152,8 +137,15 @@ export class ShardRouter implements Router, ShardListener {
 
   // Claims
 
+  /** Shards whose tasks claims of this node may get. */
+  private claimable(): readonly Shard[] {
+    const { routes } = this;
+    const all = routes.passesOn([], "ifLeading");
+    return routes.replicas().filter((shard) => shard.leads || all);
+  }
+
   claim(request: ClaimRequest, done: (outcome: ClaimOutcome) => void): ClaimHandle {
-    const error = this.claimRefusal();
+    const error = this.claimRefusal(request);
     if (error) {
       this.soon(() => done({ kind: "failed", error }));
       return { cancel: () => undefined };
@@ -161,18 +153,30 @@ export class ShardRouter implements Router, ShardListener {
     return this.waiters.claim(request, done);
   }
 
-  private claimRefusal(): QueueError | null {
+  private claimRefusal(request: ClaimRequest): QueueError | null {
     if (this.draining) return draining();
     if (this.spaceLevel === "drain_only" || this.spaceLevel === "stop") {
       return new QueueError("insufficient_storage", "the disk's reserve is used up", {
         retryAfterSeconds: 30,
       });
     }
-    const led = this.deps.shards.find((shard) => shard.leads);
-    if (!led) return noLeader();
-    return led.hasRoom(0)
+    const [shard] = this.claimable();
+    if (!shard) return this.routes.notLeader(this.shardWithWork(request));
+    const led = this.routes.replicas().find(({ leads }) => leads);
+    return !led || led.hasRoom(0)
       ? null
       : new QueueError("overloaded", "too much is waiting", { retryAfterSeconds: 1 });
+  }
+
+  /** Where a claim that is not served here finds work, as far as this node knows. */
+  private shardWithWork({ tenant, queues }: ClaimRequest): number {
+    for (const shard of this.routes.replicas()) {
+      for (const queue of shard.state.tenants.get(tenant)?.queues.values() ?? []) {
+        const isAsked = queues === null || queues.includes(queue.name);
+        if (isAsked && !queue.paused && queue.readyTotal > 0) return shard.id;
+      }
+    }
+    return 0;
   }
 
   /** Claims that wait on this node. */
@@ -191,24 +195,18 @@ export class ShardRouter implements Router, ShardListener {
 
   // Single tasks
 
-  /** @throws QueueError not_found where no task can have such an id */
-  private find(id: Uint8Array): Place {
-    if (!isTaskId(id, 0) || !isCanonicalTaskId(id, 0, this.shardCount)) throw notFound();
-    const shard = this.shard(shardOfTaskId(id, 0, this.shardCount));
-    const runKey = Buffer.from(id.subarray(0, runKeyLength(id, 0))).toString("latin1");
-    return { shard, runKey, place: taskIdVersion(id) === 8 ? 0 : (id[14] as number) };
-  }
-
-  cancel(tenant: string, id: Uint8Array): Promise<TaskView> {
-    return this.submitCancel(tenant, id).then(() => this.task(tenant, id));
+  async cancel(tenant: string, id: Uint8Array): Promise<TaskView> {
+    await this.submitCancel(tenant, id);
+    return this.task(tenant, id, "linearizable");
   }
 
   private submitCancel(tenant: string, id: Uint8Array): Promise<void> {
     return new Promise((resolve, reject) => {
-      const { shard, runKey, place } = this.find(id);
-      this.admitSettle(shard, 0);
+      const { shard, runKey, place } = placeOf(id, this.shardCount);
+      const target = this.routes.target(shard, this.routes.passesOn([shard], "ifConcerned"));
+      this.admitSettle(target, 0);
       const key = Buffer.from(runKey, "latin1");
-      shard.submit({ kind: "cancel", tenant, key, place }, 0, {
+      target.submit({ kind: "cancel", tenant, key, place }, 0, {
         done: (result) => {
           const { code } = result as CancelResult;
           if (code === 0) resolve();
@@ -219,77 +217,47 @@ export class ShardRouter implements Router, ShardListener {
     });
   }
 
-  async task(tenant: string, id: Uint8Array): Promise<TaskView> {
-    const place = this.find(id);
-    return viewOf(id, await this.read(tenant, place));
+  task(tenant: string, id: Uint8Array, consistency: ReadConsistency): Promise<TaskView> {
+    return this.reads.task(tenant, id, consistency);
   }
 
-  private async read(tenant: string, place: Place): Promise<TaskRead> {
-    if (!place.shard.leads) throw noLeader();
-    const read = await readTask(place.shard, tenant, place.runKey, place.place);
-    if (!read) throw notFound();
-    return read;
-  }
-
-  async result(
+  result(
     tenant: string,
     id: Uint8Array,
-    options: { readonly waitMs: number; readonly signal?: AbortSignal },
+    options: ResultOptions,
   ): Promise<{ readonly task: TaskView; readonly result: ResultView | null }> {
-    const place = this.find(id);
-    const { timers, clock } = this.deps;
-    const until = clock.monotonicMs() + options.waitMs - Math.min(250, options.waitMs / 2);
-    for (;;) {
-      // Listen first, then look: an end in between is not missed.
-      const ended = new Ended();
-      const stop = options.waitMs > 0 ? this.onEnded(place.runKey, ended.notify) : null;
-      try {
-        const read = await this.read(tenant, place);
-        const left = until - clock.monotonicMs();
-        if (read.result || !stop || left <= 0 || this.draining || options.signal?.aborted) {
-          return { task: viewOf(id, read), result: read.result };
-        }
-        const timer = timers.after(left, ended.notify);
-        options.signal?.addEventListener("abort", ended.notify, { once: true });
-        await ended.promise;
-        timer.cancel();
-        options.signal?.removeEventListener("abort", ended.notify);
-      } finally {
-        stop?.();
-      }
-    }
+    return this.reads.result(tenant, id, options);
   }
 
-  private onEnded(runKey: string, notify: () => void): () => void {
-    if (this.resultWaitCount >= limits.waitingReads) {
-      throw new QueueError("overloaded", "too many callers wait for results", {
-        retryAfterSeconds: 1,
-      });
-    }
-    const wait: ResultWait = { notify };
-    const waits = this.resultWaits.get(runKey) ?? new Set();
-    waits.add(wait);
-    this.resultWaits.set(runKey, waits);
-    this.resultWaitCount++;
-    return () => {
-      if (!waits.delete(wait)) return;
-      this.resultWaitCount--;
-      if (waits.size === 0 && this.resultWaits.get(runKey) === waits)
-        this.resultWaits.delete(runKey);
-    };
+  // What other nodes pass on
+
+  private requested(request: PeerRequest): void {
+    carryOut(
+      {
+        led: (shard) => {
+          const replica = this.routes.replica(shard);
+          if (!replica?.leads) throw this.routes.notLeader(shard);
+          return replica;
+        },
+        admitCreate: (shard, bytes) => this.admitCreate(shard, bytes),
+        admitSettle: (shard, bytes) => this.admitSettle(shard, bytes),
+        admitClaim: (shard) => this.admit(shard, 0),
+        release: (grants) => this.release(grants),
+        other: unknownKind,
+      },
+      request,
+    );
   }
 
   // What shards tell
 
   ready(shard: Shard, queues: Iterable<Queue>): void {
+    if (!shard.leads && !this.routes.passesOn([], "ifLeading")) return;
     for (const queue of queues) this.waiters.wake(shard, queue);
   }
 
   ended(runKeys: ReadonlySet<string>): void {
-    if (this.resultWaits.size === 0) return;
-    for (const key of runKeys) {
-      for (const wait of this.resultWaits.get(key) ?? []) wait.notify();
-    }
+    this.reads.ended(runKeys);
   }
 
   leaseCanceled(
@@ -307,10 +275,11 @@ export class ShardRouter implements Router, ShardListener {
     for (const listener of this.cancelListeners) listener(notice);
   }
 
-  leadership(shard: Shard, leads: boolean): void {
+  leadership(shard: Shard): void {
     for (const listener of this.leadershipListeners) listener();
-    if (!leads && !this.deps.shards.some((other) => other.leads)) this.waiters.failAll(noLeader());
-    if (!leads) return;
+    const claimable = this.claimable();
+    if (claimable.length === 0) this.waiters.failAll(this.routes.notLeader(shard.id));
+    if (!claimable.includes(shard)) return;
     for (const queue of shard.state.queues.values()) this.waiters.wake(shard, queue);
   }
 
@@ -328,52 +297,36 @@ export class ShardRouter implements Router, ShardListener {
   // Health and end
 
   health(): RouterHealth {
-    const shards = this.deps.shards.map((shard) => {
-      const stats = shard.stats();
-      return {
-        shard: shard.id,
-        role: stats.role,
-        term: stats.term,
-        leaderId: shard.leads ? this.deps.nodeId : "",
-        commit: stats.commit,
-        applied: stats.applied,
-        lag: stats.commit - stats.applied,
-      };
+    const shards = this.routes.replicas().map((shard) => {
+      const { role, term, commit, applied } = shard.stats();
+      const leaderId = this.leaderName(shard);
+      return { shard: shard.id, role, term, leaderId, commit, applied, lag: commit - applied };
     });
-    const isLeader = this.deps.shards.some((shard) => shard.leads);
     const reason = this.notReady();
-    return { ready: reason === "", reason, isLeader, shards };
+    return { ready: reason === "", reason, isLeader: this.routes.leadsAny, shards };
+  }
+
+  private leaderName(shard: Shard): string {
+    if (shard.leads) return this.deps.nodeId;
+    return this.deps.cluster?.leaderOf(shard.id)?.hint.leaderId ?? "";
   }
 
   private notReady(): string {
     if (this.draining) return "the node drains";
     if (this.spaceLevel === "stop") return "the disk is full";
-    const waiting = this.deps.shards.find((shard) => !shard.leads);
-    return waiting ? `shard ${waiting.id} has no leader` : "";
+    for (const shard of this.routes.replicas()) {
+      if (this.leaderName(shard) === "") return `shard ${shard.id} has no leader`;
+      const { commit, applied } = shard.stats();
+      if (commit - applied > lagMax) return `shard ${shard.id} has not caught up`;
+    }
+    return "";
   }
 
   drain(): void {
     this.draining = true;
     this.waiters.failAll(draining());
-    for (const waits of this.resultWaits.values()) for (const wait of waits) wait.notify();
+    this.reads.wakeAll();
   }
-}
-
-/** A promise that is resolved from outside, once or more often. */
-class Ended {
-  readonly promise: Promise<void>;
-  notify: () => void = () => undefined;
-
-  constructor() {
-    this.promise = new Promise((resolve) => {
-      this.notify = resolve;
-    });
-  }
-}
-
-function viewOf(id: Uint8Array, read: TaskRead): TaskView {
-  const { result: _, ...task } = read;
-  return { id: formatTaskId(id), ...task };
 }
 
 function cancelError(number: number): QueueError {
@@ -382,14 +335,6 @@ function cancelError(number: number): QueueError {
   return new QueueError(code, text);
 }
 
-function noLeader(): QueueError {
-  return new QueueError("no_leader", "no leader is known at the moment", { retryAfterSeconds: 1 });
-}
-
 function draining(): QueueError {
   return new QueueError("draining", "the node is stopping", { retryAfterSeconds: 1 });
-}
-
-function notFound(): QueueError {
-  return new QueueError("not_found", "no such task");
 }

@@ -11,20 +11,24 @@ import type { TimerHandle, Timers } from "../base/effects.ts";
 import { QueueError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { ClaimCommand, ClaimedTasks, CommandResult } from "../queue/command.ts";
-import type { Queue } from "../queue/state.ts";
+import type { Queue, Tenant } from "../queue/state.ts";
 import { type Grant, grantFromStore, grantInMemory } from "../shard/grants.ts";
 import type { CommandSink } from "../shard/proposer.ts";
 import type { Shard } from "../shard/shard.ts";
+import type { RemoteClaim, RemoteShard } from "./remote-shard.ts";
 import type { ClaimHandle, ClaimOutcome, ClaimRequest } from "./router.ts";
 import type { OperationMetrics } from "./router-metrics.ts";
+import { earlier, WaitList } from "./wait-list.ts";
 
 export interface WaiterDeps {
   readonly timers: Timers;
   readonly metrics: OperationMetrics;
   /** Monotonic. */
   nowMs(): number;
-  /** Shards that are led here and serve. */
+  /** Replicas here of the shards whose tasks claims of this node may get. */
   shards(): readonly Shard[];
+  /** The way to the leader of a shard that is not led here; null if none is known. */
+  remote(shard: Shard): RemoteShard | null;
   /** Gives tasks back that cannot be delivered. */
   release(grants: readonly Grant[]): void;
 }
@@ -37,7 +41,7 @@ class Waiter implements ClaimHandle {
   readonly request: ClaimRequest;
   readonly done: (outcome: ClaimOutcome) => void;
   state: "waiting" | "claiming" | "over" = "over";
-  lists: WaitList[] = [];
+  lists: WaitList<Waiter>[] = [];
   timer: TimerHandle | null = null;
   /** Its time is up or it must not wait: if the command on its way finds nothing, that is the answer. */
   lastTry = false;
@@ -67,47 +71,9 @@ class Waiter implements ClaimHandle {
   };
 }
 
-/** Claims that wait for one queue, or for any, by order of arrival. */
-class WaitList {
-  private items: Waiter[] = [];
-  private head = 0;
-  live = 0;
-
-  add(waiter: Waiter): void {
-    const last = this.items[this.items.length - 1];
-    this.live++;
-    if (!last || last.order < waiter.order) {
-      this.items.push(waiter);
-      return;
-    }
-    // One that comes back after an empty claim: to its old place, near the front.
-    let at = this.head;
-    while (at < this.items.length && (this.items[at] as Waiter).order < waiter.order) at++;
-    this.items.splice(at, 0, waiter);
-  }
-
-  first(): Waiter | undefined {
-    for (;;) {
-      const waiter = this.items[this.head];
-      if (!waiter) return undefined;
-      if (waiter.state === "waiting") return waiter;
-      this.head++;
-    }
-  }
-
-  /** One of the list has left. */
-  left(): void {
-    this.live--;
-    if (this.items.length - this.head > 2 * this.live + 32 || this.head > 1024) {
-      this.items = this.items.slice(this.head).filter((waiter) => waiter.state === "waiting");
-      this.head = 0;
-    }
-  }
-}
-
 interface TenantLists {
-  readonly any: WaitList;
-  readonly byQueue: Map<string, WaitList>;
+  readonly any: WaitList<Waiter>;
+  readonly byQueue: Map<string, WaitList<Waiter>>;
 }
 
 export class Waiters {
@@ -159,32 +125,43 @@ export class Waiters {
     });
   }
 
-  /** A shard and a queue with ready tasks that no claim on its way will take. */
+  /**
+   * A shard and a queue with ready tasks that no claim on its way will take: the highest head
+   * priority over all shards first, equal ones in turn.
+   */
   private findWork(request: ClaimRequest, evenIfAsked: boolean): Found | null {
     const shards = this.deps.shards();
+    let best: Found | null = null;
+    let bestAt = 0;
     for (let i = 0; i < shards.length; i++) {
       const shard = shards[(this.turn + i) % shards.length] as Shard;
-      const queue = this.findQueue(shard, request, evenIfAsked);
-      if (!queue) continue;
-      this.turn = (this.turn + i + 1) % shards.length;
-      return { shard, queue };
+      const found = this.findQueue(shard, request, evenIfAsked);
+      if (!found || (best && found.priority <= best.priority)) continue;
+      best = found;
+      bestAt = i;
     }
-    return null;
+    if (best) this.turn = (this.turn + bestAt + 1) % shards.length;
+    return best;
   }
 
-  private findQueue(shard: Shard, request: ClaimRequest, evenIfAsked: boolean): Queue | null {
+  private findQueue(shard: Shard, request: ClaimRequest, evenIfAsked: boolean): Found | null {
     const tenant = shard.state.tenants.get(request.tenant);
     if (!tenant) return null;
-    if (request.queues) {
-      for (const name of request.queues) {
-        const queue = tenant.queues.get(name);
-        if (queue && (evenIfAsked ? isClaimable(queue) : this.room(queue) > 0)) return queue;
-      }
-      return null;
+    if (request.queues === null) return this.findAny(shard, tenant, evenIfAsked);
+    let best: Found | null = null;
+    for (const name of request.queues) {
+      const queue = tenant.queues.get(name);
+      if (!queue || !(evenIfAsked ? isClaimable(queue) : this.room(queue) > 0)) continue;
+      const priority = headPriority(queue);
+      if (!best || priority > best.priority) best = { shard, queue, priority };
     }
-    for (let p = 9; p >= 0; p--) {
-      for (const queue of tenant.claimable[p] as Queue[]) {
-        if (evenIfAsked || this.room(queue) > 0) return queue;
+    return best;
+  }
+
+  private findAny(shard: Shard, tenant: Tenant, evenIfAsked: boolean): Found | null {
+    for (let priority = 9; priority >= 0; priority--) {
+      for (const queue of tenant.claimable[priority] as Queue[]) {
+        if (evenIfAsked || this.room(queue) > 0) return { shard, queue, priority };
       }
     }
     return null;
@@ -267,13 +244,43 @@ export class Waiters {
       workerId: request.workerId,
     };
     const names = request.queues ? request.queues.length * limits.queueNameChars : 0;
-    shard.submit(command, names, waiter.sink);
+    if (shard.leads) shard.submit(command, names, waiter.sink);
+    else this.sendAway(waiter, shard, command);
+  }
+
+  /** The leader's state is ahead of the replica's here, which is what the waiter was woken by. */
+  private sendAway(waiter: Waiter, shard: Shard, command: ClaimCommand): void {
+    const remote = this.deps.remote(shard);
+    if (!remote) {
+      const error = new QueueError("no_leader", "no leader is known", { retryAfterSeconds: 1 });
+      this.deps.timers.soon(() => this.claimFailed(waiter, error));
+      return;
+    }
+    remote.claim(command, (outcome) => this.claimedAway(waiter, shard, outcome));
+  }
+
+  private claimedAway(waiter: Waiter, shard: Shard, outcome: RemoteClaim): void {
+    if (outcome.kind === "failed") {
+      this.claimFailed(waiter, outcome.error);
+      return;
+    }
+    const queue = waiter.queue as Queue;
+    // Until the replica here has seen the claim, its tasks would look as if nobody had them.
+    shard.consensus.reads.whenApplied(outcome.index, () => {
+      this.giveBack(queue, waiter.request.count);
+      this.wake(shard, queue);
+    });
+    if (outcome.grants.length > 0) this.deliver(waiter, outcome.grants);
+    else this.goOn(waiter);
   }
 
   /** The claim command of a waiter is answered. */
   private returned(waiter: Waiter): void {
-    const queue = waiter.queue as Queue;
-    const left = (this.asked.get(queue) ?? 0) - waiter.request.count;
+    this.giveBack(waiter.queue as Queue, waiter.request.count);
+  }
+
+  private giveBack(queue: Queue, count: number): void {
+    const left = (this.asked.get(queue) ?? 0) - count;
     if (left > 0) this.asked.set(queue, left);
     else this.asked.delete(queue);
   }
@@ -284,14 +291,15 @@ export class Waiters {
     this.returned(waiter);
     if (result.kind === "claimed" && result.count > 0) {
       this.collect(waiter, shard, result.grants);
-    } else if (waiter.canceled) {
-      waiter.state = "over";
-    } else if (waiter.lastTry) {
-      this.finish(waiter, { kind: "empty" });
-    } else {
-      this.wait(waiter);
-    }
+    } else this.goOn(waiter);
     this.wake(shard, queue);
+  }
+
+  /** Its claim found nothing. */
+  private goOn(waiter: Waiter): void {
+    if (waiter.canceled) waiter.state = "over";
+    else if (waiter.lastTry) this.finish(waiter, { kind: "empty" });
+    else this.wait(waiter);
   }
 
   private collect(waiter: Waiter, shard: Shard, claimed: readonly ClaimedTasks[]): void {
@@ -333,7 +341,10 @@ export class Waiters {
 
   claimFailed(waiter: Waiter, error: QueueError): void {
     this.returned(waiter);
+    const isMoving = error.code === "no_leader" || error.code === "not_leader";
     if (waiter.canceled) waiter.state = "over";
+    // While a leader moves the claim waits on, if it is still served here: the next leader wakes it.
+    else if (isMoving && !waiter.lastTry && this.deps.shards().length > 0) this.wait(waiter);
     else this.finish(waiter, { kind: "failed", error });
   }
 
@@ -368,6 +379,13 @@ export class Waiters {
 interface Found {
   readonly shard: Shard;
   readonly queue: Queue;
+  readonly priority: number;
+}
+
+function headPriority(queue: Queue): number {
+  let priority = 9;
+  while (priority > 0 && queue.ready[priority] === 0) priority--;
+  return priority;
 }
 
 function isClaimable(queue: Queue): boolean {
@@ -376,9 +394,4 @@ function isClaimable(queue: Queue): boolean {
 
 function isGrant(grant: Grant | null): grant is Grant {
   return grant !== null;
-}
-
-function earlier(a: Waiter | undefined, b: Waiter | undefined): Waiter | undefined {
-  if (!a || !b) return a ?? b;
-  return a.order < b.order ? a : b;
 }

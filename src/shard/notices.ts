@@ -33,14 +33,14 @@ export class Notices implements ApplyEvents {
     });
   }
 
-  /** The turn is over. Queues matter only where claims can be answered: on the leader. */
+  /** The turn is over. */
   tell(listener: ShardListener | null): void {
     this.listener = listener;
     for (const cancel of this.canceled.splice(0)) cancel();
     if (this.readyQueues.size > 0) {
       const queues = [...this.readyQueues];
       this.readyQueues.clear();
-      if (this.shard.leads) listener?.ready(this.shard, queues);
+      listener?.ready(this.shard, queues);
     }
     if (this.endedRuns.size === 0) return;
     listener?.ended(this.endedRuns);

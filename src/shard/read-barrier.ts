@@ -85,9 +85,18 @@ export class ReadBarrier {
     if (!round || requestId !== this.requestId) return;
     this.timer?.cancel();
     this.round = null;
-    this.applying.push({ index, reads: round.reads });
+    const at = this.applying.findIndex((waiting) => waiting.index > index);
+    this.applying.splice(at < 0 ? this.applying.length : at, 0, { index, reads: round.reads });
     this.applied();
     this.put();
+  }
+
+  /** Calls back once the entry of this index is applied here; never inside this call. */
+  whenApplied(index: number, callback: () => void): void {
+    const read = { resolve: callback, reject: () => undefined };
+    const at = this.applying.findIndex((waiting) => waiting.index > index);
+    this.applying.splice(at < 0 ? this.applying.length : at, 0, { index, reads: [read] });
+    this.deps.timers.soon(() => this.applied());
   }
 
   /** To be called after each turn of applying. */

@@ -2,8 +2,10 @@
  * A small cluster in virtual time: real shards and routers, stores in memory, a network without
  * faults that can be cut. For tests that drive one thing; the simulator attacks everything at once.
  */
-import { type StoreId, toShardId, toStoreId } from "../../src/base/brand.ts";
+import { type ShardId, type StoreId, toShardId, toStoreId } from "../../src/base/brand.ts";
 import type { Logger } from "../../src/base/effects.ts";
+import { PeerCalls } from "../../src/router/peer-calls.ts";
+import { createRaftView } from "../../src/router/raft-view.ts";
 import { ShardRouter } from "../../src/router/shard-router.ts";
 import type { Members } from "../../src/shard/members.ts";
 import { PeerLink } from "../../src/shard/peer-link.ts";
@@ -22,6 +24,7 @@ import { Stream } from "../sim/random.ts";
 import { VirtualDisk } from "../sim/virtual-disk.ts";
 
 const silent = { observe: () => undefined };
+const metrics = { batchOps: silent, batchBytes: silent, syncSeconds: silent };
 const quiet: Logger = {
   debug: () => undefined,
   info: () => undefined,
@@ -29,7 +32,6 @@ const quiet: Logger = {
   error: () => undefined,
   child: () => quiet,
 };
-const shardId = toShardId(0);
 const settings = {
   backoffPolicy: "fixed",
   backoffBaseMs: 1000,
@@ -44,7 +46,7 @@ export class LabNode {
   readonly machine: MachineClock;
   readonly disk: VirtualDisk;
   life: ProcessTime;
-  replica: Replica | null = null;
+  replicas: Replica[] = [];
   router: ShardRouter | null = null;
   link: PeerLink | null = null;
   shards: Shard[] = [];
@@ -81,8 +83,8 @@ export class LabNode {
       { files, random, openStore },
       {
         root: "/data",
-        shards: [shardId],
-        expect: { nodeId: this.name, shardCount: 1, clusterNodes: [] },
+        shards: lab.shardIds,
+        expect: { nodeId: this.name, shardCount: lab.shardIds.length, clusterNodes: [] },
         create: true,
         allowUnsafeFilesystem: true,
       },
@@ -90,56 +92,50 @@ export class LabNode {
     const onFatal = (error: unknown) => {
       if (life.alive) this.lab.errors.push(error);
     };
-    const link = new PeerLink({ transport: lab.transport(this), timers: life, logger: quiet });
+    const transport = lab.transport(this);
+    const link = new PeerLink({ transport, timers: life, logger: quiet });
+    const calls = new PeerCalls({ transport, timers: life });
     this.link = link;
-    const stores = createReplicaStores({
-      files,
-      path: (directory.shards[0] as (typeof directory.shards)[0]).path,
-      openKv: (path) => createMemoryKv(disk, path, { createIfMissing: false }),
-      createCommit: (kv) =>
-        createGroupCommit({
-          kv,
-          clock: life,
-          metrics: { batchOps: silent, batchBytes: silent, syncSeconds: silent },
-          onFatal,
-        }),
-      hasSpace: () => true,
+    link.setNode({
+      frame: (from, type, body) => calls.frame(from, type, body),
+      peerFound: () => undefined,
+      peerGone: (storeId) => calls.peerGone(storeId),
+      refused: () => undefined,
     });
     const ids = founders?.map(({ storeId }) => storeId) ?? [];
-    this.replica = await Replica.open(
-      {
-        stores,
-        copier: createMemoryStoreCopier(disk),
-        clock: life,
-        timers: life,
-        random,
-        logger: quiet,
-        peers: link,
-        onFatal,
-        replaced: (shard) => {
-          this.shards[0] = shard;
-          this.replacements++;
+    const founding = founders ? foundedBy(ids, founders) : unfounded;
+    this.replicas = [];
+    this.shards = [];
+    for (const place of directory.shards) {
+      const stores = createReplicaStores({
+        files,
+        path: place.path,
+        openKv: (path) => createMemoryKv(disk, path, { createIfMissing: false }),
+        createCommit: (kv) => createGroupCommit({ kv, clock: life, metrics, onFatal }),
+        hasSpace: () => true,
+      });
+      const replica = await Replica.open(
+        {
+          ...{ stores, clock: life, timers: life, random, logger: quiet, peers: link, onFatal },
+          copier: createMemoryStoreCopier(disk),
+          replaced: (shard) => {
+            this.shards[place.shard] = shard;
+            this.replacements++;
+          },
         },
-      },
-      {
-        shard: shardId,
-        shardCount: 1,
-        storeId: this.storeId,
-        settings,
-        durability: { kind: "always" },
-        tickMs: 50,
-        electionTicks: 6,
-        founding: founders ? foundedBy(ids, founders) : unfounded,
-      },
-    );
-    this.shards = [this.replica.shard];
+        {
+          ...{ shard: place.shard, shardCount: lab.shardIds.length, storeId: this.storeId },
+          ...{ settings, founding, tickMs: 50, electionTicks: 6, durability: { kind: "always" } },
+        },
+      );
+      this.replicas.push(replica);
+      this.shards.push(replica.shard);
+    }
     this.router = new ShardRouter({
-      shards: this.shards,
-      clock: life,
-      timers: life,
-      nodeId: this.name,
+      ...{ shards: this.shards, clock: life, timers: life, nodeId: this.name },
+      cluster: createRaftView({ calls, forward: lab.forward, shards: this.shards }),
     });
-    this.replica.start(this.router);
+    for (const replica of this.replicas) replica.start(this.router);
     lab.online(this);
   }
 
@@ -147,16 +143,28 @@ export class LabNode {
   crash(): void {
     this.life.alive = false;
     this.disk.crash("power");
-    this.replica = null;
     this.router = null;
     this.lab.offline(this);
   }
+}
+
+export interface LabOptions {
+  readonly shards?: number;
+  readonly forward?: boolean;
 }
 
 export class Lab {
   readonly time = new VirtualTime();
   readonly nodes: LabNode[] = [];
   readonly errors: unknown[] = [];
+  readonly shardIds: readonly ShardId[];
+  readonly forward: boolean;
+
+  constructor({ shards = 1, forward = false }: LabOptions = {}) {
+    this.shardIds = Array.from({ length: shards }, (_, i) => toShardId(i));
+    this.forward = forward;
+  }
+
   private readonly up = new Set<LabNode>();
 
   add(): LabNode {
@@ -231,19 +239,21 @@ export class Lab {
     this.watch(node.start(founders), done);
   }
 
-  leader(): LabNode | undefined {
-    return [...this.up].find((node) => node.shard.leads);
+  leader(shard = 0): LabNode | undefined {
+    return [...this.up].find((node) => node.shards[shard]?.leads);
   }
 
   /** Starts a group of so many voters and waits for its leader. */
-  static async founded(count: number): Promise<Lab> {
-    const lab = new Lab();
+  static async founded(count: number, options: LabOptions = {}): Promise<Lab> {
+    const lab = new Lab(options);
     for (let i = 0; i < count; i++) lab.add();
     const founders = lab.members();
     let started = 0;
     for (const node of lab.nodes) lab.start(node, founders, () => started++);
     await lab.until("all start", () => started === count);
-    await lab.until("a leader", () => lab.leader() !== undefined);
+    await lab.until("every shard has a leader", () =>
+      lab.shardIds.every((shard) => lab.leader(shard) !== undefined),
+    );
     return lab;
   }
 }

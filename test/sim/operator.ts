@@ -92,8 +92,10 @@ export class Operator {
     const { tenant } = task.run.queue;
     const waitMs = random.pick([0, 200, 2_000]);
     const reading = withResult
-      ? router.result(tenant, id, { waitMs }).then((answer) => answer.task)
-      : router.task(tenant, id);
+      ? router
+          .result(tenant, id, { waitMs, consistency: "linearizable" })
+          .then((answer) => answer.task)
+      : router.task(tenant, id, "linearizable");
     reading.then(
       (view) =>
         request.answer(

@@ -1,0 +1,178 @@
+/**
+ * Reads of single tasks, on any replica: linearizable by a quorum's word (SPEC section 7), and waits
+ * for a task's end.
+ */
+import type { Clock, Timers } from "../base/effects.ts";
+import { QueueError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import {
+  formatTaskId,
+  isCanonicalTaskId,
+  isTaskId,
+  runKeyLength,
+  shardOfTaskId,
+  taskIdVersion,
+} from "../base/task-id.ts";
+import { readTask, type TaskRead } from "../shard/reads.ts";
+import type { Shard } from "../shard/shard.ts";
+import type { ReadConsistency, ResultView, TaskView } from "./router.ts";
+import type { ShardRoutes } from "./shard-routes.ts";
+
+export interface TaskReadsDeps {
+  readonly routes: ShardRoutes;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  /** Reads that wait end early from then on. */
+  readonly isDraining: () => boolean;
+  /** Reads a task of a shard that this node keeps no replica of. */
+  readonly readElsewhere: (shard: number, tenant: string, id: Uint8Array) => Promise<TaskRead>;
+}
+
+/** One place of a task in its shard. */
+export interface Place {
+  readonly shard: number;
+  readonly runKey: string;
+  readonly place: number;
+}
+
+export interface ResultOptions {
+  readonly waitMs: number;
+  readonly consistency: ReadConsistency;
+  readonly signal?: AbortSignal;
+}
+
+/** How often a wait looks where no event of the task's end arrives. */
+const lookMs = 250;
+
+/** @throws QueueError not_found where no task can have such an id */
+export function placeOf(id: Uint8Array, shardCount: number): Place {
+  if (!isTaskId(id, 0) || !isCanonicalTaskId(id, 0, shardCount)) throw notFound();
+  const shard = shardOfTaskId(id, 0, shardCount);
+  const runKey = Buffer.from(id.subarray(0, runKeyLength(id, 0))).toString("latin1");
+  return { shard, runKey, place: taskIdVersion(id) === 8 ? 0 : (id[14] as number) };
+}
+
+export class TaskReads {
+  private readonly deps: TaskReadsDeps;
+  private readonly waits = new Map<string, Set<() => void>>();
+  private waitCount = 0;
+
+  constructor(deps: TaskReadsDeps) {
+    this.deps = deps;
+  }
+
+  /** @throws QueueError not_found, not_leader, no_leader */
+  async task(tenant: string, id: Uint8Array, consistency: ReadConsistency): Promise<TaskView> {
+    return viewOf(id, await this.read(tenant, id, consistency));
+  }
+
+  private async read(
+    tenant: string,
+    id: Uint8Array,
+    consistency: ReadConsistency,
+  ): Promise<TaskRead> {
+    const { routes } = this.deps;
+    const at = placeOf(id, routes.shardCount);
+    const shard = routes.replica(at.shard);
+    if (!shard) {
+      if (consistency === "leader") throw routes.notLeader(at.shard);
+      return this.deps.readElsewhere(at.shard, tenant, id);
+    }
+    await this.barrier(shard, consistency);
+    // The replica may have started anew meanwhile.
+    const read = await readTask(routes.replica(at.shard) ?? shard, tenant, at.runKey, at.place);
+    if (!read) throw notFound();
+    return read;
+  }
+
+  /** Waits until a read of this replica is as consistent as was asked for. */
+  async barrier(shard: Shard, consistency: ReadConsistency): Promise<void> {
+    if (consistency === "leader" && !shard.leads) throw this.deps.routes.notLeader(shard.id);
+    if (consistency !== "stale") await shard.consensus.readBarrier();
+  }
+
+  /** @throws QueueError not_found, not_leader, no_leader, overloaded */
+  async result(
+    tenant: string,
+    id: Uint8Array,
+    options: ResultOptions,
+  ): Promise<{ readonly task: TaskView; readonly result: ResultView | null }> {
+    const { clock, routes } = this.deps;
+    const at = placeOf(id, routes.shardCount);
+    const until = clock.monotonicMs() + options.waitMs - Math.min(250, options.waitMs / 2);
+    let { consistency } = options;
+    for (;;) {
+      // Listen first, then look: an end in between is not missed.
+      const ended = new Ended();
+      const stop = options.waitMs > 0 ? this.onEnded(at.runKey, ended.notify) : null;
+      try {
+        const read = await this.read(tenant, id, consistency);
+        const left = until - clock.monotonicMs();
+        const isOver = left <= 0 || this.deps.isDraining() || options.signal?.aborted;
+        if (read.result || !stop || isOver) return { task: viewOf(id, read), result: read.result };
+        await this.wait(ended, routes.replica(at.shard) ? left : Math.min(left, lookMs), options);
+        // What this replica has been told of is there; nobody has to be asked again.
+        if (consistency === "linearizable" && routes.replica(at.shard)) consistency = "stale";
+      } finally {
+        stop?.();
+      }
+    }
+  }
+
+  private async wait(ended: Ended, ms: number, { signal }: ResultOptions): Promise<void> {
+    const timer = this.deps.timers.after(ms, ended.notify);
+    signal?.addEventListener("abort", ended.notify, { once: true });
+    await ended.promise;
+    timer.cancel();
+    signal?.removeEventListener("abort", ended.notify);
+  }
+
+  private onEnded(runKey: string, notify: () => void): () => void {
+    if (this.waitCount >= limits.waitingReads) {
+      throw new QueueError("overloaded", "too many callers wait for results", {
+        retryAfterSeconds: 1,
+      });
+    }
+    const waits = this.waits.get(runKey) ?? new Set();
+    waits.add(notify);
+    this.waits.set(runKey, waits);
+    this.waitCount++;
+    return () => {
+      if (!waits.delete(notify)) return;
+      this.waitCount--;
+      if (waits.size === 0 && this.waits.get(runKey) === waits) this.waits.delete(runKey);
+    };
+  }
+
+  /** Tasks of these runs ended. */
+  ended(runKeys: ReadonlySet<string>): void {
+    if (this.waits.size === 0) return;
+    for (const key of runKeys) for (const notify of this.waits.get(key) ?? []) notify();
+  }
+
+  /** Every wait looks once more. */
+  wakeAll(): void {
+    for (const waits of this.waits.values()) for (const notify of waits) notify();
+  }
+}
+
+/** A promise that is resolved from outside, once or more often. */
+class Ended {
+  readonly promise: Promise<void>;
+  notify: () => void = () => undefined;
+
+  constructor() {
+    this.promise = new Promise((resolve) => {
+      this.notify = resolve;
+    });
+  }
+}
+
+function viewOf(id: Uint8Array, read: TaskRead): TaskView {
+  const { result: _, ...task } = read;
+  return { id: formatTaskId(id), ...task };
+}
+
+function notFound(): QueueError {
+  return new QueueError("not_found", "no such task");
+}
