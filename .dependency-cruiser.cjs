@@ -26,7 +26,7 @@ const rows = {
     npm: [],
   },
   auth: { src: ["base/"], core: ["crypto"], npm: [] },
-  api: { src: ["base/"], core: ["buffer", "path", "url"], npm: ["typebox", "@grpc/proto-loader"] },
+  api: { src: ["base/"], core: ["buffer", "crypto", "path", "url"], npm: ["typebox", "@grpc/proto-loader"] },
   "edge/http": {
     src: ["base/", "api/", "auth/", "router/", "queue/command.ts"],
     core: ["buffer", "http", "net", "stream"],

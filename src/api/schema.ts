@@ -63,6 +63,32 @@ function holderFields() {
   };
 }
 
+/** Which tasks of a queue an admin means. */
+function choiceFields(dialect: Dialect) {
+  return {
+    ids: Type.Optional(
+      Type.Array(Type.String({ maxLength: 64 }), { minItems: 1, maxItems: limits.batchItems }),
+    ),
+    limit: Type.Optional(integer(dialect, 1, limits.actionTasks)),
+  };
+}
+
+/** States of a task, as they are written. */
+export const taskStates = [
+  "delayed",
+  "ready",
+  "leased",
+  "completed",
+  "failed",
+  "dead",
+  "canceled",
+] as const;
+
+function states() {
+  const state = Type.Unsafe<(typeof taskStates)[number]>({ type: "string", enum: [...taskStates] });
+  return Type.Array(state, { minItems: 1, maxItems: taskStates.length });
+}
+
 function resultFields() {
   return {
     status: Type.Unsafe<"COMPLETED" | "FAILED">({ type: "string", enum: ["COMPLETED", "FAILED"] }),
@@ -108,6 +134,15 @@ export function createBodySchemas(dialect: Dialect) {
       { results: Type.Array(Type.Unknown(), items), workerId: Type.Optional(workerId()) },
       closed,
     ),
+    redrive: Type.Object(choiceFields(dialect), closed),
+    purge: Type.Object({ states: Type.Optional(states()), ...choiceFields(dialect) }, closed),
+    cleanup: Type.Object(
+      {
+        limit: Type.Optional(integer(dialect, 1, limits.actionTasks)),
+        before: Type.Optional(Type.String({ maxLength: 40, description: "RFC 3339" })),
+      },
+      closed,
+    ),
     empty: Type.Object({}, closed),
   };
 }
@@ -117,6 +152,9 @@ export type CreateBody = Type.Static<BodySchemas["create"]>;
 export type ClaimBatchBody = Type.Static<BodySchemas["claimBatch"]>;
 export type ResultBody = Type.Static<BodySchemas["result"]>;
 export type ResultItem = Type.Static<BodySchemas["resultItem"]>;
+export type RedriveBody = Type.Static<BodySchemas["redrive"]>;
+export type PurgeBody = Type.Static<BodySchemas["purge"]>;
+export type CleanupBody = Type.Static<BodySchemas["cleanup"]>;
 export type CreateBatchBody = Type.Static<BodySchemas["createBatch"]>;
 export type ResultBatchBody = Type.Static<BodySchemas["resultBatch"]>;
 

@@ -48,10 +48,18 @@ export const limits = {
   resultWaitSecondsMax: 60,
   listPage: 1000,
   listRowsExamined: 20_000,
+  /** Bytes of payloads in one page of a list: a page with more ends early. */
+  listBytes: 4 * MiB,
   /** Consecutive ids that share a row: the place is one byte. */
   runTasks: 256,
   /** Queues ever named in a shard: each costs about 300 bytes of memory for good. */
   queuesPerShard: 1_000_000,
+  /** Tasks that one redrive, purge or cleanup may be limited to. */
+  actionTasks: 1_000_000_000,
+  /** Ms after which such an action answers with what it did so far: before the connection is cut. */
+  actionMs: 60_000,
+  /** Tasks that one cleanup removes where its caller names no limit. */
+  cleanupTasks: 1000,
   /** Tasks that one logged step may touch: bounds the time of one apply. */
   stepTasks: 1000,
   /** Commands in one log entry: the lease token has 12 bits for the place. */
@@ -154,7 +162,9 @@ export const limits = {
   httpKeepAliveMs: 72_000,
   /** Ms that requests in flight get when the server closes. */
   httpCloseMs: 30_000,
-  /** Ms from which on a request is logged as slow. */
+  /** Origins of other sites that may be allowed to call. */
+  corsOrigins: 32,
+  /** Ms from which on a request is logged as slow, by default. */
   httpSlowMs: 1_000,
   /** A wait ends this many ms before its time (0 to 500 are promised). */
   waitMarginMs: 200,

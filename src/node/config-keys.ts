@@ -17,6 +17,7 @@ import {
   listeners,
   nodeName,
   optionalListener,
+  origins,
   peers,
   peerUrls,
   seconds,
@@ -52,6 +53,16 @@ export const configKeys = {
     aliases: ["HOST"],
   }),
   "http.port": key(integer(1, 65_535), 8080, "port of the HTTP listener", { aliases: ["PORT"] }),
+  "http.corsOrigins": key(
+    origins(limits.corsOrigins),
+    [],
+    "origins whose pages may call the HTTP API (CORS): https://host:port,…, or *; none by default",
+  ),
+  "http.slowMs": key(
+    integer(1, 3_600_000),
+    limits.httpSlowMs,
+    "ms from which on a request is logged as slow, its waiting apart",
+  ),
   "grpc.addr": key(listeners(), [loopback(9092)], "gRPC listener, or two; each serves everything", {
     aliases: ["PRODUCER_STREAM_ADDR", "WORKER_STREAM_ADDR"],
     joinsAliases: true,

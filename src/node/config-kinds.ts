@@ -190,6 +190,20 @@ export function peerUrls(max: number): Kind<readonly Advertised[]> {
   );
 }
 
+/** Origins as browsers send them, `https://host` or `https://host:port`, or `*` for all. */
+export function origins(max: number): Kind<readonly string[]> {
+  const rule = `at most ${max} of https://host:port without a path, or *`;
+  return list(
+    rule,
+    (item) => {
+      if (item !== "*" && item !== parseUrl(item, rule)) throw new ValueError(rule);
+      return item;
+    },
+    String,
+    { min: 0, max },
+  );
+}
+
 /** A JSON object, given as text; in YAML as a map or as text. */
 export function jsonObject(): Kind<Readonly<Record<string, unknown>> | null> {
   const rule = "a JSON object";

@@ -1,10 +1,11 @@
 /** The metrics of store, shards and router. Names and meanings: README, "Metrics". */
 import type { GaugeSample, Metrics } from "../base/effects.ts";
 import { limits } from "../base/limits.ts";
-import { keyBytes, readU48, readyPrefix } from "../queue/keys.ts";
+
 import type { Queue } from "../queue/state.ts";
 import type { RouterMetrics } from "../router/router-metrics.ts";
 import type { ShardRouter } from "../router/shard-router.ts";
+import { oldestReadyInMemory, readOldestReady } from "../shard/queue-counts.ts";
 import type { Shard } from "../shard/shard.ts";
 import type { FreeSpace } from "../storage/free-space.ts";
 import type { GroupCommitMetrics } from "../storage/group-commit.ts";
@@ -181,16 +182,9 @@ class ReadyAges {
     const deepest = deepestQueues(this.shards);
     this.read.clear();
     for (const { shard, queue, ready } of deepest) {
-      if (ready === 0 || inMemory(shard, queue) !== undefined || this.stopped) continue;
-      let oldest = Number.POSITIVE_INFINITY;
-      for (let p = 0; p < 10; p++) {
-        if ((queue.ready[p] as number) === 0) continue;
-        const prefix = readyPrefix(queue.id, p);
-        const range = { gte: keyBytes(prefix), lt: keyBytes(`${prefix}\xff`), limit: 1 };
-        const [row] = await shard.kv.range(range);
-        if (row) oldest = Math.min(oldest, readU48(row.value.toString("latin1", 0, 6), 0));
-      }
-      if (Number.isFinite(oldest)) this.read.set(queue, oldest);
+      if (ready === 0 || oldestReadyInMemory(queue) !== undefined || this.stopped) continue;
+      const oldest = await readOldestReady(shard, queue);
+      if (oldest > 0) this.read.set(queue, oldest);
     }
   }
 
@@ -199,7 +193,7 @@ class ReadyAges {
     for (const entry of deepestQueues(this.shards)) {
       const { shard, queue, ready } = entry;
       if (ready === 0) continue;
-      const since = inMemory(shard, queue) ?? this.read.get(queue);
+      const since = oldestReadyInMemory(queue) ?? this.read.get(queue);
       if (since === undefined) continue;
       samples.push({ value: Math.max(0, shard.now() - since) / 1000, labels: labelsOf(entry) });
     }
@@ -209,15 +203,4 @@ class ReadyAges {
   stop(): void {
     this.stopped = true;
   }
-}
-
-function inMemory(shard: Shard, queue: Queue): number | undefined {
-  let oldest: number | undefined;
-  for (let p = 0; p < 10; p++) {
-    if ((queue.ready[p] as number) === 0) continue;
-    const first = shard.state.list(queue, p).at(0);
-    if (!first) return undefined;
-    oldest = Math.min(oldest ?? first.readyAt, first.readyAt);
-  }
-  return oldest;
 }

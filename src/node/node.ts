@@ -14,6 +14,7 @@ import { createMetricsServer, type MetricsServer } from "../edge/http/metrics-se
 import { createHttpServer, type HttpServer } from "../edge/http/server.ts";
 import { type ProcessMetrics, startProcessMetrics } from "../platform/process-metrics.ts";
 import type { Settings } from "../queue/command.ts";
+import { AdminRouter, type NodeDescription } from "../router/admin-router.ts";
 import { ShardRouter } from "../router/shard-router.ts";
 import type { ShardOptions } from "../shard/shard.ts";
 import { Shard } from "../shard/shard.ts";
@@ -41,6 +42,7 @@ import {
   type ShardSampler,
   startShardMetrics,
 } from "./node-metrics.ts";
+import { packageVersion } from "./package-version.ts";
 
 const spaceSampleMs = 1_000;
 const drainPollMs = 5;
@@ -195,22 +197,31 @@ class QueueNode implements ManagedNode {
     sample();
   }
 
-  /** What clients are told of the cluster: of one node, itself. */
-  private nodeInfo(router: ShardRouter): NodeInfo {
+  /** What others are told of this node. */
+  private describe(): NodeDescription {
     const { config, nodeId } = this;
-    const grpcAddr = addressOf(
-      config.peers.grpc.find((peer) => peer.id === nodeId) ?? config.grpc.addr[0],
-    );
-    const httpAddr =
-      config.peers.http.find((peer) => peer.id === nodeId)?.url ??
-      `http://${addressOf(config.http)}`;
+    const { raft, cluster, peers } = config;
+    const http = peers.http.find((peer) => peer.id === nodeId)?.url;
+    const grpc = peers.grpc.find((peer) => peer.id === nodeId) ?? config.grpc.addr[0];
     return {
-      nodeId,
+      id: nodeId,
+      version: packageVersion(),
+      raftEnabled: raft.enabled,
+      raftAddr: raft.enabled || cluster.enabled ? addressOf(raft.bindAddr) : "",
+      httpUrl: http ?? `http://${addressOf(config.http)}`,
+      grpcAddr: addressOf(grpc),
+    };
+  }
+
+  /** What clients are told of the cluster: of one node, itself. */
+  private nodeInfo(router: ShardRouter, self: NodeDescription): NodeInfo {
+    return {
+      nodeId: self.id,
       nodes: () => [
         {
-          id: nodeId,
-          grpcAddr,
-          httpAddr,
+          id: self.id,
+          grpcAddr: self.grpcAddr,
+          httpAddr: self.httpUrl,
           shardsLed: router.health().shards.flatMap((s) => (s.role === "leader" ? [s.shard] : [])),
         },
       ],
@@ -222,8 +233,15 @@ class QueueNode implements ManagedNode {
     const { config, effects } = this;
     const { clock, timers, random, logger, metrics } = effects;
     const renderMetrics = () => metrics.render();
+    const self = this.describe();
+    const admin = new AdminRouter({
+      shards: this.shards,
+      timers,
+      self,
+      admit: (shard) => router.admitSettle(shard, 0),
+    });
     this.http = createHttpServer(
-      { router, authenticator, clock, timers, random, logger, metrics, renderMetrics },
+      { router, admin, authenticator, clock, timers, random, logger, metrics, renderMetrics },
       {
         host: config.http.host,
         port: config.http.port,
@@ -232,10 +250,12 @@ class QueueNode implements ManagedNode {
         bodyBytes: config.limits.bodyBytes,
         maxAttemptsDefault: config.defaults.maxAttempts,
         leaseSecondsDefault: config.defaults.leaseSeconds,
+        corsOrigins: config.http.corsOrigins,
+        slowMs: config.http.slowMs,
       },
     );
     this.grpc = createGrpcServer(
-      { router, authenticator, clock, timers, logger, node: this.nodeInfo(router) },
+      { router, authenticator, clock, timers, logger, node: this.nodeInfo(router, self) },
       {
         addresses: config.grpc.addr,
         payloadBytes: config.limits.payloadBytes,

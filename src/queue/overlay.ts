@@ -28,6 +28,8 @@ export class Overlay {
   private held = false;
   /** `frozen` is durable and only kept for the hold. */
   private thawWaits = false;
+  /** How often changes were forgotten because the store has them now: rows read before are stale. */
+  thaws = 0;
 
   /** Changes not yet in a checkpoint. */
   get ops(): number {
@@ -95,6 +97,7 @@ export class Overlay {
 
   /** The checkpoint is durable: the store tells from now on. */
   thaw(): void {
+    this.thaws++;
     if (this.held) this.thawWaits = true;
     else this.frozen = null;
   }

@@ -13,6 +13,7 @@ import type { Settings } from "./command.ts";
 import { DueIndex } from "./due-index.ts";
 import { prefixes, u32Text } from "./keys.ts";
 import { Overlay } from "./overlay.ts";
+import { Rate } from "./rate.ts";
 import { ReadyList, type WindowBudget } from "./ready-list.ts";
 import { ColumnAllocator, col, isEnded, type Run, taskState } from "./run.ts";
 import { decodeRun } from "./run-codec.ts";
@@ -58,9 +59,9 @@ export class Queue {
   /** Lists of a queue that was read from the store must be loaded from there. */
   readonly isNew: boolean;
   dirty = false;
-  /** Totals since this process started, for rates; not part of the state. */
-  createdTotal = 0;
-  settledTotal = 0;
+  /** Paces on this replica, since its process started; not part of the state. */
+  readonly created = new Rate();
+  readonly settled = new Rate();
 
   constructor(id: number, tenant: Tenant, name: string, isNew: boolean) {
     this.id = id;

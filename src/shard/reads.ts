@@ -45,6 +45,7 @@ export interface TaskRead {
   readonly result: ResultView | null;
 }
 
+/** Names by the values of the STATE column. */
 const stateNames: readonly (TaskState | null)[] = [
   null,
   "delayed",
@@ -73,9 +74,8 @@ export async function readTask(
   for (let i = 0; i < readTries; i++) {
     const run = findRun(shard, runKey);
     if (!run || place >= run.count || run.queue.tenant.name !== tenant) return null;
-    const state = stateNames[run.get(col.STATE, place)];
-    if (!state) return null;
-    const head = headOf(run, place, state);
+    const head = headOf(run, place);
+    if (!head) return null;
     const reference = run.get(col.RESULT, place);
     const records = shard.records.inMemory(run) ?? (await shard.records.read(runKey));
     const outcome = await readOutcome(shard, reference);
@@ -84,7 +84,13 @@ export async function readTask(
   return null;
 }
 
-function completeRead(head: Head, records: Buffer, place: number, outcome: Outcome): TaskRead {
+/** Puts together what was read of one task. */
+export function completeRead(
+  head: Head,
+  records: Buffer,
+  place: number,
+  outcome: Outcome,
+): TaskRead {
   const cursor = new RecordCursor(records);
   for (let i = 0; i <= place; i++) cursor.next();
   const extras = cursor.extras();
@@ -110,14 +116,17 @@ function completeRead(head: Head, records: Buffer, place: number, outcome: Outco
   };
 }
 
-interface Outcome {
+export interface Outcome {
   readonly result: Buffer | null;
   readonly error: string;
 }
 
-type Head = Omit<TaskRead, "payload" | "error" | "extras" | "result">;
+export type Head = Omit<TaskRead, "payload" | "error" | "extras" | "result">;
 
-function headOf(run: Run, place: number, state: TaskState): Head {
+/** What the columns tell of a task; null if it was removed. */
+export function headOf(run: Run, place: number): Head | null {
+  const state = stateNames[run.get(col.STATE, place)];
+  if (!state) return null;
   const leased = state === "leased";
   return {
     tenant: run.queue.tenant.name,
@@ -136,7 +145,7 @@ function headOf(run: Run, place: number, state: TaskState): Head {
 }
 
 /** From memory, or decoded from the store for this read alone: reads do not fill the cache. */
-function findRun(shard: Shard, runKey: string): Run | null {
+export function findRun(shard: Shard, runKey: string): Run | null {
   const { state } = shard;
   const loaded = state.run(runKey);
   if (loaded) return loaded;
@@ -145,7 +154,8 @@ function findRun(shard: Shard, runKey: string): Run | null {
   return row ? decodeRun(runKey, row, (id) => state.queues.get(id)) : null;
 }
 
-async function readOutcome(shard: Shard, reference: number): Promise<Outcome | null> {
+/** How it ended, or went wrong last; null if that row was replaced meanwhile. */
+export async function readOutcome(shard: Shard, reference: number): Promise<Outcome | null> {
   if (reference === 0) return { result: null, error: "" };
   if (reference === leaseExpiredResult) return { result: null, error: "LEASE_EXPIRED" };
   const key = resultKey(Math.floor(reference / 256));
@@ -155,4 +165,13 @@ async function readOutcome(shard: Shard, reference: number): Promise<Outcome | n
   const buffer = Buffer.from(row.buffer, row.byteOffset, row.length);
   const { result, error } = readResultRow(buffer, reference % 256);
   return { result, error: error?.toString() ?? "" };
+}
+
+/** Bit s set for each state with the value s; null = all that a task can be in. */
+export function maskOf(states: readonly TaskState[] | null): number {
+  let mask = 0;
+  for (const [value, name] of stateNames.entries()) {
+    if (name !== null && (states === null || states.includes(name))) mask |= 1 << value;
+  }
+  return mask;
 }

@@ -77,6 +77,7 @@ export interface ShardStats {
   readonly term: number;
   readonly commit: number;
   readonly applied: number;
+  readonly lastIndex: number;
   readonly overlayOps: number;
   readonly overlayBytes: number;
   readonly runBytes: number;

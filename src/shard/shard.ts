@@ -52,7 +52,6 @@ export class Shard {
   /** Its part in the group. */
   readonly consensus: Consensus;
   private listener: ShardListener | null = null;
-
   private readonly proposals = new Proposals();
   private flushScheduled = false;
   private readonly fence: FenceKeeper;
@@ -206,6 +205,7 @@ export class Shard {
       term: raft.term,
       commit: raft.commitIndex,
       applied: this.applier.applied.index,
+      lastIndex: raft.lastIndex,
       overlayOps: state.overlay.ops + state.dirtyRuns.length,
       overlayBytes: this.checkpointer.unsavedBytes,
       runBytes: state.runBytes,

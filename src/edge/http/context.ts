@@ -8,10 +8,12 @@ import { toHttpError } from "../../api/wire-errors.ts";
 import type { Authenticator, Identity } from "../../auth/authenticator.ts";
 import type { Clock, Logger, Metrics, Random, Timers } from "../../base/effects.ts";
 import type { QueueError } from "../../base/errors.ts";
+import type { Admin } from "../../router/admin.ts";
 import type { Router } from "../../router/router.ts";
 
 export interface HttpDeps {
   readonly router: Router;
+  readonly admin: Admin;
   readonly authenticator: Authenticator;
   readonly clock: Clock;
   readonly timers: Timers;
@@ -34,6 +36,10 @@ export interface HttpOptions {
   /** For creates and claims that do not say. */
   readonly maxAttemptsDefault: number;
   readonly leaseSecondsDefault: number;
+  /** Origins whose pages may read answers (CORS), or `*`; none by default. */
+  readonly corsOrigins: readonly string[];
+  /** Ms from which on a request is logged as slow. */
+  readonly slowMs: number;
   /** Where they differ from base/limits.ts. */
   readonly bounds?: Partial<HttpBounds>;
 }

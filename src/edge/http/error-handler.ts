@@ -78,6 +78,7 @@ export function writeRaw(socket: Duplex, error: QueueError, requestId: string, a
   let head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n`;
   for (const [name, value] of Object.entries(headers)) head += `${name}: ${value}\r\n`;
   head += `content-type: application/json; charset=utf-8\r\nconnection: close\r\n`;
+  head += "cache-control: no-store\r\n";
   head += `content-length: ${Buffer.byteLength(body)}\r\n\r\n`;
   socket.end(head + body, () => socket.destroy());
 }

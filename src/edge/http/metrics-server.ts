@@ -18,7 +18,7 @@ export function createMetricsServer(
   const app = Fastify(serverOptions(deps.random, bounds));
   boundServer(app, bounds);
   app.get("/metrics", async (_request, reply) => {
-    reply.header("content-type", metricsType);
+    reply.headers({ "content-type": metricsType, "cache-control": "no-store" });
     return deps.renderMetrics();
   });
   return {

@@ -16,6 +16,8 @@ export function guardRequests(app: FastifyInstance, context: HttpContext): void 
   const { clock } = context.deps;
   app.addHook("onRequest", (request, reply, done) => {
     request.startedMs = clock.monotonicMs();
+    // Answers tell of a state that changes, some of them of secrets: nobody may keep them.
+    reply.header("cache-control", "no-store");
     if (context.isDraining && !watched.has(request.url.replace(/\?.*$/su, ""))) {
       reply.header("connection", "close");
       throw new QueueError("draining", "the node is stopping");

@@ -1,7 +1,6 @@
 /** Counts requests by class of status, measures their time, and logs the slow ones. */
 import type { FastifyInstance } from "fastify";
 import type { Counter } from "../../base/effects.ts";
-import { limits } from "../../base/limits.ts";
 import type { HttpContext } from "./context.ts";
 
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -22,7 +21,7 @@ export function watchRequests(app: FastifyInstance, context: HttpContext): void 
     classes[Math.floor(reply.statusCode / 100)]?.add(1);
     const ms = clock.monotonicMs() - request.startedMs;
     if (request.waitMs === 0) seconds.observe(ms / 1000);
-    if (ms - request.waitMs > limits.httpSlowMs) {
+    if (ms - request.waitMs > context.options.slowMs) {
       const route = request.routeOptions.url ?? "none";
       const fields = { requestId: request.id, route, status: reply.statusCode };
       logger.info("slow request", { ...fields, ms: Math.round(ms) });

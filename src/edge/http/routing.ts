@@ -98,17 +98,18 @@ export function post<T extends Type.TObject>(routes: RouteSet, route: PostRoute<
 
 export interface GetRoute {
   readonly path: string;
+  readonly role: Role | "any";
   readonly handle: (call: Call) => void;
 }
 
-/** A read: any known token may ask. */
+/** A read; its handler looks at the query. */
 export function get(routes: RouteSet, route: GetRoute): void {
   const { app, context, dialect } = routes;
   app.route({
     method: "GET",
     url: prefixOf(dialect) + route.path,
     onRequest: (request, _reply, done) => {
-      authenticate(context, request, "any", null);
+      authenticate(context, request, route.role, null);
       done();
     },
     handler: (request, reply) => {

@@ -16,13 +16,17 @@ import {
   type HttpDeps,
   type HttpOptions,
 } from "./context.ts";
+import { allowOrigins } from "./cors.ts";
 import { answerBrokenConnection, answerThrown, handleErrors, writeRaw } from "./error-handler.ts";
 import { handleUnknown } from "./not-found.ts";
 import { guardRequests } from "./request-guard.ts";
 import { watchRequests } from "./request-metrics.ts";
+import { addAdminRoutes } from "./routes/admin.ts";
 import { addClaimRoutes } from "./routes/claim.ts";
+import { addClusterNodes, addRaftStatus } from "./routes/cluster.ts";
 import { addCreateRoutes } from "./routes/create.ts";
 import { addHealthRoutes } from "./routes/health.ts";
+import { addListRoutes } from "./routes/list.ts";
 import { addReadRoutes } from "./routes/read.ts";
 import { addResultBatchRoute } from "./routes/result-batch.ts";
 import { addSettleRoutes } from "./routes/settle.ts";
@@ -90,7 +94,7 @@ export function serverOptions(random: Random, bounds: HttpBounds): FastifyHttpOp
     forceCloseConnections: "idle",
     // The guard answers while the server closes, with our own error body.
     return503OnClosing: false,
-    routerOptions: { maxParamLength: 128 },
+    routerOptions: { maxParamLength: 256 },
     ajv: {
       customOptions: {
         coerceTypes: false,
@@ -147,8 +151,10 @@ function createApp(context: HttpContext): FastifyInstance {
   handleErrors(app, context);
   handleUnknown(app, context);
   guardRequests(app, context);
+  allowOrigins(app, context.options.corsOrigins);
   watchRequests(app, context);
   addHealthRoutes(app, context);
+  addClusterNodes(app, context, "");
   for (const dialect of ["v1", "codeq"] as const) {
     const routes = createRouteSet(app, context, dialect);
     addCreateRoutes(routes);
@@ -156,6 +162,10 @@ function createApp(context: HttpContext): FastifyInstance {
     addSettleRoutes(routes);
     addResultBatchRoute(routes);
     addReadRoutes(routes);
+    addListRoutes(routes);
+    addAdminRoutes(routes);
+    addRaftStatus(routes);
+    addClusterNodes(app, context, dialect === "v1" ? "/v1" : "/v1/codeq");
   }
   return app;
 }

@@ -99,10 +99,59 @@ export function parseReadQuery(
   return { waitMs, consistency };
 }
 
+/** What lists take; absent = not given. */
+export interface ListParameters {
+  readonly state?: string;
+  readonly command?: string;
+  readonly limit?: string;
+  readonly cursor?: string;
+}
+
+/**
+ * The parameters of a list, each once, as they were sent.
+ * @param known - those that the route takes
+ * @throws QueueError invalid_argument: unknown (ignored for codeQ) or repeated
+ */
+export function parseListQuery(
+  query: unknown,
+  dialect: Dialect,
+  known: readonly (keyof ListParameters)[],
+): ListParameters {
+  const parameters = query as Readonly<Record<string, unknown>>;
+  const taken: { -readonly [K in keyof ListParameters]: ListParameters[K] } = {};
+  for (const name in parameters) {
+    const value = parameters[name];
+    const found = known.find((one) => one === name);
+    if (found !== undefined) {
+      if (typeof value !== "string") throw outOfRule(name, "appears twice");
+      if (value !== "" || dialect === "v1") taken[found] = value;
+    } else if (dialect === "v1") {
+      throw unknownParameter(name);
+    }
+  }
+  return taken;
+}
+
+/** @throws QueueError invalid_argument: no integer, or out of range (clamped for codeQ) */
+export function parseLimit(
+  text: string | undefined,
+  dialect: Dialect,
+  bounds: { readonly fallback: number; readonly maximum: number },
+): number {
+  if (text === undefined) return bounds.fallback;
+  const value = /^\d{1,9}$/u.test(text) ? Number(text) : Number.NaN;
+  const isIn = value >= 1 && value <= bounds.maximum;
+  if (Number.isNaN(value) || (dialect === "v1" && !isIn)) {
+    throw outOfRule("limit", `must be an integer from 1 to ${bounds.maximum}`);
+  }
+  return value < 1 ? bounds.fallback : Math.min(value, bounds.maximum);
+}
+
 function unknownParameter(name: string): QueueError {
   return outOfRule(name.slice(0, 200), "is not a known query parameter");
 }
 
-function outOfRule(field: string, rule: string): QueueError {
+/** A field or parameter that breaks its rule. */
+export function outOfRule(field: string, rule: string): QueueError {
   return new QueueError("invalid_argument", `${field} ${rule}`, { field });
 }

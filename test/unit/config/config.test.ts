@@ -10,7 +10,8 @@ describe("layers", () => {
 
   test("defaults alone are a single node on loopback", () => {
     const { config, origins } = parse({});
-    assert.deepEqual(config.http, { host: "127.0.0.1", port: 8080 });
+    const listener = { host: "127.0.0.1", port: 8080 };
+    assert.deepEqual(config.http, { ...listener, corsOrigins: [], slowMs: 1000 });
     assert.deepEqual(config.grpc.addr, [{ host: "127.0.0.1", port: 9092 }]);
     assert.deepEqual(config.metrics.addr, { host: "127.0.0.1", port: 9091 });
     assert.equal(config.storage.durability, "always");

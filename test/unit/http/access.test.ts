@@ -133,6 +133,17 @@ const table: readonly {
     limited: 200,
     admin: 200,
   },
+  { method: "GET", path: "/tasks", producer: 200, worker: 200, limited: 200, admin: 200 },
+  { method: "GET", path: "/raft/status", producer: 200, worker: 200, limited: 200, admin: 200 },
+  ...[
+    { method: "GET", path: "/admin/queues" },
+    { method: "GET", path: "/admin/queues/q" },
+    { method: "POST", path: "/admin/queues/q/redrive" },
+    { method: "POST", path: "/admin/queues/q/purge", body: { states: ["dead"] } },
+    { method: "POST", path: "/admin/queues/q/pause" },
+    { method: "POST", path: "/admin/queues/q/resume" },
+    { method: "POST", path: "/admin/tasks/cleanup" },
+  ].map((row) => ({ ...row, producer: 403, worker: 403, limited: 403, admin: 200 })),
 ];
 
 for (const prefix of ["/v1", "/v1/codeq"]) {
@@ -214,6 +225,17 @@ test("5.1-21 every call is made in the tenant of the token", async () => {
   assert.equal(http.router.settled.at(-1)?.tenant, "other");
   await http.get(`/v1/tasks/${id}`, headers);
   assert.equal(http.router.reads.at(-1)?.tenant, "other");
+  await http.get("/v1/tasks", headers);
+  assert.equal(http.admin.calls.at(-1)?.[1], "other");
+});
+
+test("5.1-21 a list's cursor is worth nothing to another tenant", async () => {
+  http.admin.answerList = async () => ({ tasks: [], next: Buffer.alloc(16, 1) });
+  const own = await http.get("/v1/tasks", { authorization: "Bearer producer" });
+  const path = `/v1/tasks?cursor=${String(own.body["cursor"])}`;
+  assert.equal((await http.get(path, { authorization: "Bearer worker" })).status, 200);
+  const foreign = await http.get(path, { authorization: "Bearer other" });
+  assertRefused(foreign, 400, "invalid_argument", "cursor");
 });
 
 test("tokens and payloads are never logged", async () => {

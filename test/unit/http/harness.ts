@@ -10,6 +10,7 @@ import { createHttpServer, type HttpServer } from "../../../src/edge/http/server
 import { createLogger } from "../../../src/platform/logger.ts";
 import { createMetrics, type MetricsRegistry } from "../../../src/platform/metrics.ts";
 import { createClock, createRandom, createTimers } from "../../../src/platform/system.ts";
+import { ScriptedAdmin } from "./scripted-admin.ts";
 import { ScriptedRouter } from "./scripted-router.ts";
 
 export interface Setup {
@@ -18,6 +19,8 @@ export interface Setup {
   readonly bounds?: Partial<HttpBounds>;
   readonly payloadBytes?: number;
   readonly bodyBytes?: number;
+  readonly corsOrigins?: readonly string[];
+  readonly slowMs?: number;
 }
 
 export interface Answer {
@@ -30,6 +33,7 @@ export interface Answer {
 
 export class Harness {
   readonly router = new ScriptedRouter();
+  readonly admin = new ScriptedAdmin();
   readonly logLines: string[] = [];
   readonly metrics: MetricsRegistry = createMetrics();
   readonly server: HttpServer;
@@ -40,6 +44,7 @@ export class Harness {
     this.server = createHttpServer(
       {
         router: this.router,
+        admin: this.admin,
         authenticator: createAuthenticator({
           tokens: setup.tokens ?? [],
           open: setup.tokens === undefined,
@@ -60,6 +65,8 @@ export class Harness {
         bodyBytes: setup.bodyBytes ?? 8 * 1024 * 1024,
         maxAttemptsDefault: 5,
         leaseSecondsDefault: 300,
+        corsOrigins: setup.corsOrigins ?? [],
+        slowMs: setup.slowMs ?? 1000,
         ...(setup.bounds === undefined ? {} : { bounds: setup.bounds }),
       },
     );

@@ -13,6 +13,7 @@ export function addReadRoutes(routes: RouteSet): void {
   const { router } = context.deps;
   get(routes, {
     path: "/tasks/:id",
+    role: "any",
     handle: (call) => {
       const { consistency } = parseReadQuery(call.request.query, call.dialect, 0);
       answer(call, router.task(call.identity.tenant, requestedId(call), consistency));
@@ -20,6 +21,7 @@ export function addReadRoutes(routes: RouteSet): void {
   });
   get(routes, {
     path: "/tasks/:id/result",
+    role: "any",
     handle: (call) => readResult(routes, call),
   });
   post(routes, {
