@@ -289,7 +289,9 @@ describe("purge", () => {
     assert.equal(await node.admin.purge("other", "q", choice), 0);
     assert.equal(await node.admin.purge("t", "q", choice), 5);
     assert.equal((await pages({})).tasks.length, 0);
-    await assert.rejects(node.router.task("t", ids[0] as Buffer), { code: "not_found" });
+    await assert.rejects(node.router.task("t", ids[0] as Buffer, "linearizable"), {
+      code: "not_found",
+    });
   });
 });
 
