@@ -12,7 +12,7 @@ const rows = {
   raft: { src: ["base/"], core: [], npm: [] },
   queue: { src: ["base/", "storage/kv.ts"], core: [], npm: [] },
   storage: { src: ["base/"], core: ["fs", "fs/promises", "path"], npm: ["classic-level"] },
-  transport: { src: ["base/"], core: ["net"], npm: [] },
+  transport: { src: ["base/"], core: ["net", "crypto"], npm: [] },
   shard: { src: ["base/", "raft/", "queue/", "storage/", "transport/"], core: [], npm: [] },
   // the codecs of what it proposes, and the queues that wake waiting claims
   router: {
@@ -98,6 +98,12 @@ module.exports = {
   forbidden: [
     ...Object.entries(rows).flatMap(folderRules),
     ...Object.entries(doors).map(doorRule),
+    {
+      name: "one-door-for-sockets-between-nodes",
+      severity: "error",
+      from: { path: "^src/transport/", pathNot: "^src/transport/sockets\\.ts$" },
+      to: { path: "^(node:)?net$" },
+    },
     {
       name: "main-starts-node-and-cli-only",
       severity: "error",

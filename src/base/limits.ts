@@ -238,6 +238,33 @@ export const limits = {
   controlWaitingBytes: 1 * MiB,
   appendWaitingBytes: 32 * MiB,
   bulkWaitingBytes: 4 * MiB,
+  /** Bytes of one message of the handshake: it carries a few names and addresses. */
+  handshakeBytes: 8 * KiB,
+  /** Ms from a connection's accept to its proof of the secret. */
+  handshakeMs: 1_000,
+  /** Ms from dialling to the welcome: the handshake's, and as much for the connection itself. */
+  dialMs: 2_000,
+  /** Ms before a node is dialled again: the first time, and at the most. */
+  redialMs: 20,
+  redialMsMax: 1_000,
+  /** Ms that a connection must have stood for the next dial to be a first one again. */
+  redialSteadyMs: 1_000,
+  /** Connections that have not proven the secret: from one address, and all of them. */
+  strangersPerAddress: 2,
+  strangers: 64,
+  /** Ms without a byte after which a control connection counts as lost; every quarter has a ping. */
+  peerSilenceMs: 2_000,
+  /** The same for the other channels, where a ping waits behind what is long. */
+  peerStallMs: 15_000,
+  /** Bytes of one write to a connection, unless one part is longer: `whenBelow` follows in steps. */
+  peerWriteBytes: 512 * KiB,
+  /** Ms of quiet before TCP itself probes a connection. */
+  peerKeepaliveMs: 10_000,
+  /** Ms that frames get to leave when the transport closes. */
+  peerCloseMs: 500,
+  /** A refusal is told once in so many ms for each address and reason, of so many of them. */
+  refusalMs: 60_000,
+  refusals: 1024,
   /** The client SDK: create frames sent and not yet acknowledged, and their payload bytes. */
   clientWindowFrames: 32,
   clientWindowBytes: 16 * MiB,

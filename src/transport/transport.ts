@@ -134,6 +134,6 @@ export interface Transport {
   reject(from: StoreId, text: string): void;
   /** Everyone in the list that was connected at least once. */
   peers(): readonly PeerState[];
-  /** Sends what waits, if that can be done soon, then ends all connections. Calls nobody back. */
+  /** Sends what waits, if that can be done soon, then ends all connections. Tells the listener nothing. */
   close(): Promise<void>;
 }

@@ -3,7 +3,7 @@
  * reach each other, and takes the one thing from a network that all can take: it goes silent.
  */
 import assert from "node:assert/strict";
-import { afterEach, describe, it } from "node:test";
+import { afterEach, beforeEach, describe, it } from "node:test";
 import { InvariantError } from "../../src/base/assert.ts";
 import {
   channels,
@@ -15,10 +15,17 @@ import {
 import { ClusterNode, clusterIds, type TransportHarness, type World } from "./transport-node.ts";
 import { changes, refuses } from "./transport-peers.ts";
 
-export function runTransportSuite(name: string, createHarness: () => TransportHarness): void {
+export function runTransportSuite(
+  name: string,
+  createHarness: () => TransportHarness | Promise<TransportHarness>,
+): void {
   describe(`Transport contract: ${name}`, () => {
     let harness: TransportHarness | null = null;
     const nodes: ClusterNode[] = [];
+
+    beforeEach(async () => {
+      harness = await createHarness();
+    });
 
     afterEach(async () => {
       for (const node of nodes.splice(0)) await node.close();
@@ -28,7 +35,7 @@ export function runTransportSuite(name: string, createHarness: () => TransportHa
 
     const world: World = {
       get harness() {
-        harness ??= createHarness();
+        assert.ok(harness !== null);
         return harness;
       },
       node(nodeId, storeId = 1000 + nodeId.charCodeAt(0), clusterId = clusterIds.one) {

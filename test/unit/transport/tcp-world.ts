@@ -1,0 +1,127 @@
+/** Nodes over real sockets on the loopback interface, with a fault proxy on each way between two. */
+import { toStoreId } from "../../../src/base/brand.ts";
+import type { Logger } from "../../../src/base/effects.ts";
+import { createClock, createRandom, createTimers } from "../../../src/platform/system.ts";
+import {
+  createTcpTransport,
+  type TcpTransportOptions,
+} from "../../../src/transport/tcp-transport.ts";
+import type { NodeAddress, NodeIdentity, Transport } from "../../../src/transport/transport.ts";
+import type { NodeNames, TransportHarness } from "../../contract/transport-node.ts";
+import { FaultProxy } from "../../integration/fault-proxy.ts";
+
+const secret = "a secret of the tests, long enough";
+
+/** Short, so that tests of silence are: a tick is 50 ms. */
+const silenceMs = 200;
+
+const quietLogger: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => quietLogger,
+};
+
+function identityOf(names: NodeNames): NodeIdentity {
+  const { nodeId, storeId, clusterId } = names;
+  return {
+    nodeId,
+    storeId: toStoreId(storeId),
+    clusterId,
+    raft: `${nodeId}.example:7000`,
+    http: `http://${nodeId}.example:8080`,
+    grpc: `${nodeId}.example:9092`,
+    version: "1.2.3",
+  };
+}
+
+const systemEffects = {
+  clock: createClock(),
+  timers: createTimers(),
+  random: createRandom(),
+  logger: quietLogger,
+};
+
+export function createTransport(
+  names: NodeNames,
+  port: number,
+  options: Partial<TcpTransportOptions> = {},
+  logger = quietLogger,
+): Transport {
+  const listen = { host: "127.0.0.1", port };
+  const identity = identityOf(names);
+  const deps = { ...systemEffects, logger };
+  return createTcpTransport(deps, { identity, listen, secret, silenceMs, ...options });
+}
+
+/** Looks at each turn of the event loop; a minute is the most. */
+async function settle(until: () => boolean): Promise<void> {
+  const endMs = performance.now() + 60_000;
+  while (!until()) {
+    if (performance.now() > endMs) throw new Error(`not so within a minute: ${until.toString()}`);
+    await new Promise((resolve) => {
+      setTimeout(resolve, 1);
+    });
+  }
+}
+
+/** Ports that were free a moment ago, all different. */
+async function freePorts(count: number): Promise<number[]> {
+  const probes = await Promise.all(Array.from({ length: count }, () => openProxy()));
+  const ports = probes.map((probe) => probe.port);
+  await Promise.all(probes.map((probe) => probe.close()));
+  return ports;
+}
+
+async function openProxy(): Promise<FaultProxy> {
+  const proxy = new FaultProxy({ host: "127.0.0.1", port: 1 });
+  await proxy.start();
+  return proxy;
+}
+
+const nodeNames = ["a", "b", "c"];
+
+/** Each node reaches each other one through a proxy of its own. */
+export async function createTcpHarness(): Promise<TransportHarness> {
+  const ways = new Map<string, FaultProxy>();
+  for (const from of nodeNames) {
+    for (const to of nodeNames) if (from !== to) ways.set(`${from} ${to}`, await openProxy());
+  }
+  const ports = await freePorts(6);
+
+  function way(from: string, to: string): FaultProxy {
+    const proxy = ways.get(`${from} ${to}`);
+    if (proxy === undefined) throw new Error(`no way from ${from} to ${to}`);
+    return proxy;
+  }
+
+  return {
+    create(names) {
+      const port = ports.pop();
+      if (port === undefined) throw new Error("no port is left");
+      for (const from of nodeNames) {
+        const proxy = ways.get(`${from} ${names.nodeId}`);
+        if (proxy !== undefined) proxy.target = { host: "127.0.0.1", port };
+      }
+      return createTransport(names, port);
+    },
+    address: (to, from): NodeAddress => ({
+      nodeId: to,
+      raft: `127.0.0.1:${way(from, to).port}`,
+      http: "",
+      grpc: "",
+    }),
+    settle,
+    silence(from, to) {
+      way(from, to).silence("target");
+      way(to, from).silence("dialler");
+    },
+    heal() {
+      for (const proxy of ways.values()) proxy.heal();
+    },
+    async end() {
+      for (const proxy of ways.values()) await proxy.close();
+    },
+  };
+}
