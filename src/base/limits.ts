@@ -73,8 +73,6 @@ export const limits = {
   draftBytes: 1 * MiB,
   /** Bytes of entries in one append to a follower, unless one entry is larger. */
   appendBytes: 256 * KiB,
-  /** Entries in one append or proposal: an entry takes at least 6 of its bytes. */
-  appendEntries: 65_536,
   /** Appends under way to one follower. */
   inflightAppends: 256,
   /** Bytes of entries proposed and not yet committed. */
@@ -88,8 +86,10 @@ export const limits = {
   windowBytes: 32 * MiB,
   /** Payloads of recent runs, so that a claim soon after a create reads nothing. */
   payloadCacheBytes: 16 * MiB,
-  /** Log kept below the checkpoint for a follower that is a little behind. */
+  /** Log kept below the checkpoint for a follower that is a little behind … */
   logKeepBytes: 64 * MiB,
+  /** … and was heard of within so many ms; one that was away for longer gets the whole state. */
+  logKeepMs: 60_000,
   /**
    * Bytes of a store's write buffer; two may be in memory at once. 32 MiB keeps level 0 below the
    * 8 files at which each write is slowed (DESIGN section 3). Nodes with many shards take less.
@@ -219,6 +219,13 @@ export const limits = {
   peerCalls: 65_536,
   /** Ms after which such a request is given up; at the most 1.5 times as long. */
   peerCallMs: 10_000,
+  /** Ms for which an action on members or leaders is tried. */
+  memberActionMs: 15_000,
+  /** Ms that a stopping node waits for others to lead what it led. */
+  handOverMs: 2_000,
+  /** How often it is seen to that leaders are spread, and how long a node must have been there. */
+  balanceMs: 1_000,
+  balanceSteadyMs: 5_000,
   /** Files of one snapshot: a store of 1 TB in tables of 2 MiB would have half as many. */
   snapshotFiles: 1_000_000,
   /** Bytes of one chunk of a snapshot, and chunks sent that the receiver has not written yet. */
@@ -304,6 +311,5 @@ export function assertLimits(): void {
   assert(limits.freeStopBytes < limits.freeReserveBytes / 2, "levels of free space in order", 0);
   assert(limits.drainSeconds < limits.stopSeconds, "closing follows draining", limits.stopSeconds);
   assert(limits.entryBytes <= limits.proposerBytes, "an entry fits into the proposer", 0);
-  assert(limits.appendBytes / 6 <= limits.appendEntries, "the most entries of an append", 0);
   assert(2 * limits.grpcMessageBytes <= limits.frameBytes, "a message fits into a frame", 0);
 }

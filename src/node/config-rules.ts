@@ -64,8 +64,8 @@ function memberRules(config: Config, files: ConfigFiles): readonly string[] {
   const broken: string[] = [];
   if (raft.enabled) {
     broken.push(...selfRules("raft.selfId", raft.selfId, "raft.peers", raft.peers));
-    const isFounded = files.exists(join(config.storage.path, "shard-0", "header"));
-    if (!isFounded) broken.push(...foundingRules(config));
+    const isFounded = files.exists(join(config.storage.path, "cluster"));
+    if (raft.bootstrap && !isFounded) broken.push(...foundingRules(config));
   }
   if (cluster.enabled) {
     broken.push(...selfRules("cluster.selfId", cluster.selfId, "cluster.nodes", cluster.nodes));

@@ -64,12 +64,9 @@ export interface ShardSampler {
 }
 
 /** Registers gauges that look at the shards when they are scraped. */
-export function startShardMetrics(
-  effects: NodeEffects,
-  shards: readonly Shard[],
-  router: ShardRouter,
-): ShardSampler {
+export function startShardMetrics(effects: NodeEffects, router: ShardRouter): ShardSampler {
   const { metrics } = effects;
+  const shards = () => router.routes.replicas();
   const ages = new ReadyAges(effects, shards);
   gaugePerShard(metrics, shards);
   metrics.gaugeFrom("quorumq_waiting_claims", "Claims that wait for work on this node", () => [
@@ -78,7 +75,7 @@ export function startShardMetrics(
   metrics.gaugeFrom(
     "quorumq_queue_tasks",
     "Tasks by queue and state, for the queues with the most ready tasks",
-    () => deepestQueues(shards).flatMap(queueSamples),
+    () => deepestQueues(shards()).flatMap(queueSamples),
   );
   metrics.gaugeFrom(
     "quorumq_queue_oldest_ready_seconds",
@@ -102,7 +99,7 @@ export function startShardMetrics(
   };
 }
 
-function gaugePerShard(metrics: Metrics, shards: readonly Shard[]): void {
+function gaugePerShard(metrics: Metrics, shards: () => readonly Shard[]): void {
   const rows: [string, string, (shard: Shard) => number][] = [
     ["quorumq_raft_term", "Raft term", (shard) => shard.stats().term],
     ["quorumq_raft_commit_index", "Raft commit index", (shard) => shard.stats().commit],
@@ -118,7 +115,7 @@ function gaugePerShard(metrics: Metrics, shards: readonly Shard[]): void {
   ];
   for (const [name, help, value] of rows) {
     metrics.gaugeFrom(name, help, () =>
-      shards.map((shard) => ({ value: value(shard), labels: { shard: String(shard.id) } })),
+      shards().map((shard) => ({ value: value(shard), labels: { shard: String(shard.id) } })),
     );
   }
 }
@@ -159,11 +156,11 @@ function queueSamples(entry: ShardQueue): GaugeSample[] {
 /** Since when the first task of a queue is ready: from memory, or read from the store now and then. */
 class ReadyAges {
   private readonly effects: NodeEffects;
-  private readonly shards: readonly Shard[];
+  private readonly shards: () => readonly Shard[];
   private readonly read = new Map<Queue, number>();
   private stopped = false;
 
-  constructor(effects: NodeEffects, shards: readonly Shard[]) {
+  constructor(effects: NodeEffects, shards: () => readonly Shard[]) {
     this.effects = effects;
     this.shards = shards;
     this.schedule();
@@ -179,7 +176,7 @@ class ReadyAges {
   }
 
   private async sample(): Promise<void> {
-    const deepest = deepestQueues(this.shards);
+    const deepest = deepestQueues(this.shards());
     this.read.clear();
     for (const { shard, queue, ready } of deepest) {
       if (ready === 0 || oldestReadyInMemory(queue) !== undefined || this.stopped) continue;
@@ -190,7 +187,7 @@ class ReadyAges {
 
   samples(): GaugeSample[] {
     const samples: GaugeSample[] = [];
-    for (const entry of deepestQueues(this.shards)) {
+    for (const entry of deepestQueues(this.shards())) {
       const { shard, queue, ready } = entry;
       if (ready === 0) continue;
       const since = oldestReadyInMemory(queue) ?? this.read.get(queue);

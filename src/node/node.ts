@@ -13,35 +13,28 @@ import type { NodeInfo } from "../edge/grpc/stream-core.ts";
 import { createMetricsServer, type MetricsServer } from "../edge/http/metrics-server.ts";
 import { createHttpServer, type HttpServer } from "../edge/http/server.ts";
 import { type ProcessMetrics, startProcessMetrics } from "../platform/process-metrics.ts";
-import type { Settings } from "../queue/command.ts";
 import { AdminRouter, type NodeDescription } from "../router/admin-router.ts";
 import { ShardRouter } from "../router/shard-router.ts";
-import type { ShardOptions } from "../shard/shard.ts";
-import { Shard } from "../shard/shard.ts";
-import { createFenceFile } from "../storage/fence-file.ts";
+import type { LogStart } from "../shard/log-store.ts";
+import type { Replica } from "../shard/replica.ts";
+import type { Shard, ShardListener } from "../shard/shard.ts";
+import { type ClusterFile, readClusterFile, writeClusterFile } from "../storage/cluster-file.ts";
+import { generationPath, readCurrent } from "../storage/current-file.ts";
+import type { Files } from "../storage/files.ts";
 import { sampleFreeSpace } from "../storage/free-space.ts";
-import { createGroupCommit } from "../storage/group-commit.ts";
-import type { Kv } from "../storage/kv.ts";
 import { createLevelKv } from "../storage/level-kv.ts";
 import { createNodeFiles } from "../storage/node-files.ts";
-import { checkTablesAtStart, type Scrub, startScrub } from "../storage/scrub.ts";
-import {
-  type DataDirectory,
-  openDataDirectory,
-  type ShardDirectory,
-} from "../storage/store-directory.ts";
-import { checkStoreLog } from "../storage/store-log.ts";
-import { createVoteFile } from "../storage/vote-file.ts";
+import { type Scrub, startScrub } from "../storage/scrub.ts";
+import { type DataDirectory, openDataDirectory } from "../storage/store-directory.ts";
 import type { Config } from "./config.ts";
 import { isLoopbackOnly } from "./config-rules.ts";
 import { loadTokens } from "./config-tokens.ts";
+import { type LeaderBalance, startLeaderBalance } from "./leader-balance.ts";
 import type { ManagedNode, NodeEffects } from "./lifecycle.ts";
-import {
-  createCommitMetrics,
-  createRouterMetrics,
-  type ShardSampler,
-  startShardMetrics,
-} from "./node-metrics.ts";
+import { MemberService } from "./member-service.ts";
+import { addressOf, createNetwork, type Network } from "./network.ts";
+import { createRouterMetrics, type ShardSampler, startShardMetrics } from "./node-metrics.ts";
+import { openReplica } from "./open-replica.ts";
 import { packageVersion } from "./package-version.ts";
 
 const spaceSampleMs = 1_000;
@@ -55,8 +48,9 @@ class QueueNode implements ManagedNode {
   private readonly config: Config;
   private readonly effects: NodeEffects;
   private readonly files = createNodeFiles();
-  private readonly stores: Kv[] = [];
-  private readonly shards: Shard[] = [];
+  private readonly replicas: Replica[] = [];
+  /** By number; null until its replica is open. The router reads it at every call. */
+  private readonly shards: (Shard | null)[];
   private authenticator: Authenticator | null = null;
   private directory: DataDirectory | null = null;
   private router: ShardRouter | null = null;
@@ -66,11 +60,16 @@ class QueueNode implements ManagedNode {
   private processMetrics: ProcessMetrics | null = null;
   private sampler: ShardSampler | null = null;
   private scrub: Scrub | null = null;
+  private network: Network | null = null;
+  private members: MemberService | null = null;
+  private balance: LeaderBalance | null = null;
+  private opening: Promise<void> = Promise.resolve();
   private stopped = false;
 
   constructor(config: Config, effects: NodeEffects) {
     this.config = config;
     this.effects = effects;
+    this.shards = new Array<Shard | null>(config.storage.numShards).fill(null);
   }
 
   private get nodeId(): string {
@@ -87,26 +86,86 @@ class QueueNode implements ManagedNode {
       producerAsWorker: config.auth.allowProducerAsWorker,
     });
     this.directory = await this.openDirectory();
-    for (const directory of this.directory.shards) await this.openShard(directory);
-    const metrics = createRouterMetrics(effects.metrics);
+    const self = this.describe();
+    this.network = config.raft.enabled ? this.createNetwork(this.directory, self) : null;
     this.router = new ShardRouter({
-      shards: this.shards,
-      clock,
-      timers,
-      nodeId: this.nodeId,
-      metrics,
+      ...{ shards: this.shards, clock, timers, nodeId: this.nodeId },
+      metrics: createRouterMetrics(effects.metrics),
+      ...(this.network && { cluster: this.network.view }),
+      otherRequests: (request) => this.members?.requested(request),
     });
     this.processMetrics = startProcessMetrics(effects.metrics);
-    this.sampler = startShardMetrics(effects, this.shards, this.router);
+    this.sampler = startShardMetrics(effects, this.router);
     this.watchSpace();
     this.scrub = startScrub(
       { files: this.files, clock, timers, onCorrupt: (error) => this.fatal(error) },
-      this.directory.shards.map((shard) => shard.kvPath),
+      () => this.storePaths(),
     );
-    for (const shard of this.shards) shard.start(this.router);
-    await this.listen(this.router, this.authenticator);
+    await this.join(this.network);
+    await this.listen(this.router, this.authenticator, self);
     const ms = Math.round(clock.monotonicMs() - startedMs);
     logger.info("node serves", { node: this.nodeId, ms, shards: this.shards.length });
+  }
+
+  private storePaths(): readonly string[] {
+    const { directory, files } = this;
+    return (directory?.shards ?? []).map(({ path }) =>
+      generationPath(path, readCurrent(files, path)),
+    );
+  }
+
+  private createNetwork(directory: DataDirectory, self: NodeDescription): Network {
+    const { config, effects, files, shards } = this;
+    const { path } = config.storage;
+    return createNetwork(
+      {
+        ...{ effects, shards },
+        save: (file) => writeClusterFile(files, path, file),
+        founded: (start) => {
+          this.opening = this.openReplicas(start).catch((error: unknown) => this.fatal(error));
+        },
+        fatal: (error) => this.fatal(error),
+      },
+      { config, self, directory, stored: storedCluster(files, directory, path, self) },
+    );
+  }
+
+  /** Opens the replicas, at once or when the node comes to belong to a cluster. */
+  private async join(network: Network | null): Promise<void> {
+    if (!network) {
+      await this.openReplicas(null);
+      return;
+    }
+    const { start } = network.cluster;
+    if (start) await this.openReplicas(start);
+    await network.start();
+    const { cluster, view } = network;
+    const { shards, effects } = this;
+    const { clock, timers, logger } = effects;
+    this.members = new MemberService({ cluster, view, shards, clock, timers });
+    this.balance = startLeaderBalance({ cluster, shards, clock, timers, logger });
+  }
+
+  private async openReplicas(start: LogStart | null): Promise<void> {
+    const { config, effects, files, network, directory, router } = this;
+    for (const place of directory?.shards ?? []) {
+      const replica = await openReplica(
+        {
+          ...{ config, effects, files, peers: network?.link ?? null },
+          onFatal: (error) => this.fatal(error),
+          replaced: (shard) => {
+            this.shards[place.shard] = shard;
+          },
+        },
+        place,
+        start,
+      );
+      this.replicas.push(replica);
+      this.shards[place.shard] = replica.shard;
+    }
+    if (!router || this.stopped) return;
+    const listener = network ? withMembers(router, network) : router;
+    for (const replica of this.replicas) replica.start(listener);
   }
 
   private openDirectory(): Promise<DataDirectory> {
@@ -119,51 +178,10 @@ class QueueNode implements ManagedNode {
         shards: Array.from({ length: count }, (_, i) => toShardId(i)),
         expect: { nodeId: this.nodeId, shardCount: count, clusterNodes: [] },
         create: true,
+        founded: !config.raft.enabled,
         allowUnsafeFilesystem: config.dev,
       },
     );
-  }
-
-  private async openShard(directory: ShardDirectory): Promise<void> {
-    const { effects, files } = this;
-    const { clock, timers, random, logger } = effects;
-    checkTablesAtStart(files, directory.kvPath, limits.startCheckBytes);
-    const kv = await createLevelKv(directory.kvPath, { createIfMissing: false });
-    this.stores.push(kv);
-    checkStoreLog(files, directory.kvPath);
-    const onFatal = (error: unknown) => this.fatal(error);
-    const metrics = createCommitMetrics(effects.metrics, directory.shard);
-    const shard = await Shard.open(
-      {
-        kv,
-        commit: createGroupCommit({ kv, clock, metrics, onFatal }),
-        vote: createVoteFile(files, directory.path),
-        fence: createFenceFile(files, directory.path),
-        clock,
-        timers,
-        random,
-        logger,
-        onFatal,
-      },
-      this.shardOptions(directory),
-    );
-    this.shards.push(shard);
-  }
-
-  private shardOptions(directory: ShardDirectory): ShardOptions {
-    const { storage, raft } = this.config;
-    return {
-      shard: directory.shard,
-      shardCount: storage.numShards,
-      storeId: directory.identity.storeId,
-      settings: settingsOf(this.config),
-      durability:
-        storage.durability === "always"
-          ? { kind: "always" }
-          : { kind: "interval", ms: storage.intervalMs },
-      tickMs: raft.heartbeatMs,
-      electionTicks: Math.ceil(raft.electionMs / raft.heartbeatMs),
-    };
   }
 
   /**
@@ -203,42 +221,47 @@ class QueueNode implements ManagedNode {
     const { raft, cluster, peers } = config;
     const http = peers.http.find((peer) => peer.id === nodeId)?.url;
     const grpc = peers.grpc.find((peer) => peer.id === nodeId) ?? config.grpc.addr[0];
+    const listed = [...raft.peers, ...cluster.nodes].find((peer) => peer.id === nodeId);
     return {
       id: nodeId,
       version: packageVersion(),
       raftEnabled: raft.enabled,
-      raftAddr: raft.enabled || cluster.enabled ? addressOf(raft.bindAddr) : "",
+      raftAddr: raft.enabled || cluster.enabled ? addressOf(listed ?? raft.bindAddr) : "",
       httpUrl: http ?? `http://${addressOf(config.http)}`,
       grpcAddr: addressOf(grpc),
     };
   }
 
-  /** What clients are told of the cluster: of one node, itself. */
-  private nodeInfo(router: ShardRouter, self: NodeDescription): NodeInfo {
+  /** What clients are told of the cluster. */
+  private nodeInfo(router: ShardRouter, admin: AdminRouter): NodeInfo {
+    const { network, nodeId } = this;
     return {
-      nodeId: self.id,
-      nodes: () => [
-        {
-          id: self.id,
-          grpcAddr: self.grpcAddr,
-          httpAddr: self.httpUrl,
-          shardsLed: router.health().shards.flatMap((s) => (s.role === "leader" ? [s.shard] : [])),
-        },
-      ],
-      onChange: (listener) => router.onLeadership(listener),
+      nodeId,
+      nodes: () =>
+        admin.clusterNodes().nodes.map(({ id, grpc: grpcAddr, http: httpAddr, shardsLed }) => {
+          return { id, grpcAddr, httpAddr, shardsLed };
+        }),
+      onChange(listener) {
+        const stops = [router.onLeadership(listener), network?.cluster.onPeers(listener)];
+        return () => {
+          for (const stop of stops) stop?.();
+        };
+      },
     };
   }
 
-  private async listen(router: ShardRouter, authenticator: Authenticator): Promise<void> {
-    const { config, effects } = this;
+  private async listen(
+    router: ShardRouter,
+    authenticator: Authenticator,
+    self: NodeDescription,
+  ): Promise<void> {
+    const { config, effects, network } = this;
     const { clock, timers, random, logger, metrics } = effects;
     const renderMetrics = () => metrics.render();
-    const self = this.describe();
     const admin = new AdminRouter({
-      shards: this.shards,
-      timers,
-      self,
+      ...{ routes: router.routes, timers, clock, self },
       admit: (shard) => router.admitSettle(shard, 0),
+      peers: () => network?.transport.peers() ?? [],
     });
     this.http = createHttpServer(
       { router, admin, authenticator, clock, timers, random, logger, metrics, renderMetrics },
@@ -246,7 +269,6 @@ class QueueNode implements ManagedNode {
         host: config.http.host,
         port: config.http.port,
         nodeId: this.nodeId,
-        version: self.version,
         payloadBytes: config.limits.payloadBytes,
         bodyBytes: config.limits.bodyBytes,
         maxAttemptsDefault: config.defaults.maxAttempts,
@@ -256,7 +278,7 @@ class QueueNode implements ManagedNode {
       },
     );
     this.grpc = createGrpcServer(
-      { router, authenticator, clock, timers, logger, node: this.nodeInfo(router, self) },
+      { router, authenticator, clock, timers, logger, node: this.nodeInfo(router, admin) },
       {
         addresses: config.grpc.addr,
         payloadBytes: config.limits.payloadBytes,
@@ -301,13 +323,27 @@ class QueueNode implements ManagedNode {
       this.metricsServer?.close(),
     ]);
     await this.settleDown();
+    this.balance?.stop();
+    await this.handOver();
     this.stopped = true;
-    for (const shard of this.shards) await shard.close();
-    for (const store of this.stores) await store.close();
+    await this.opening;
+    for (const replica of this.replicas) await replica.close();
+    await this.network?.stop();
     await this.directory?.release();
     this.sampler?.stop();
     this.scrub?.stop();
     this.processMetrics?.close();
+  }
+
+  /** Another node leads at once, instead of when this one is missed. */
+  private async handOver(): Promise<void> {
+    const { clock, timers } = this.effects;
+    const led = this.replicas.filter(({ shard }) => shard.leads);
+    for (const { shard } of led) this.network?.handOver(shard);
+    const until = clock.monotonicMs() + limits.handOverMs;
+    while (this.network && led.some(({ shard }) => shard.leads) && clock.monotonicMs() < until) {
+      await new Promise<void>((resolve) => timers.after(drainPollMs, resolve));
+    }
   }
 
   /** Streams get the drain's time to end by themselves; then they are cut. */
@@ -330,25 +366,35 @@ class QueueNode implements ManagedNode {
   private async settleDown(): Promise<void> {
     const { clock, timers } = this.effects;
     const until = clock.monotonicMs() + limits.drainMs;
-    while (this.shards.some((shard) => !shard.isIdle) && clock.monotonicMs() < until) {
+    while (this.shards.some((shard) => shard?.isIdle === false) && clock.monotonicMs() < until) {
       await new Promise<void>((resolve) => timers.after(drainPollMs, resolve));
     }
   }
 }
 
-/** host:port, an IPv6 address in brackets. */
-function addressOf(at: { readonly host: string; readonly port: number } | undefined): string {
-  if (!at) return "";
-  return at.host.includes(":") ? `[${at.host}]:${at.port}` : `${at.host}:${at.port}`;
+/** What the data directory belongs to; one that was a node of its own founds a cluster of one. */
+function storedCluster(
+  files: Files,
+  { identity, isNew }: DataDirectory,
+  root: string,
+  self: NodeDescription,
+): ClusterFile | null {
+  const stored = readClusterFile(files, root);
+  if (stored || isNew || identity.clusterId === "") return stored;
+  const { id: nodeId, raftAddr: raft, httpUrl: http, grpcAddr: grpc } = self;
+  const founder = { storeId: identity.storeId, nodeId, raft, http, grpc };
+  const file = { clusterId: identity.clusterId, founders: [founder] };
+  writeClusterFile(files, root, file);
+  return file;
 }
 
-function settingsOf(config: Config): Settings {
-  const { defaults, retention } = config;
+/** The router, and the network that must hear of new members at once. */
+function withMembers(router: ShardRouter, network: Network): ShardListener {
   return {
-    backoffPolicy: defaults.backoffPolicy,
-    backoffBaseMs: Math.round(defaults.backoffBaseSeconds * 1000),
-    backoffMaxMs: Math.round(defaults.backoffMaxSeconds * 1000),
-    doneRetentionMs: retention.doneSeconds * 1000,
-    deadRetentionMs: retention.deadSeconds * 1000,
+    ready: (shard, queues) => router.ready(shard, queues),
+    leaseCanceled: (...notice) => router.leaseCanceled(...notice),
+    ended: (runKeys) => router.ended(runKeys),
+    leadership: (shard) => router.leadership(shard),
+    members: () => network.cluster.membersChanged(),
   };
 }

@@ -3,7 +3,7 @@
  * on many tasks are logged in steps of at most limits.stepTasks, one after another, so that work
  * of others goes on between them.
  */
-import type { Timers } from "../base/effects.ts";
+import type { Clock, Timers } from "../base/effects.ts";
 import { codeOfNumber, QueueError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { isCanonicalTaskId, isTaskId, shardOfTaskId, writeTaskId } from "../base/task-id.ts";
@@ -20,6 +20,7 @@ import { countsOf, queueNames } from "../shard/queue-counts.ts";
 import { maskOf } from "../shard/reads.ts";
 import { findRetained } from "../shard/retained.ts";
 import type { Shard } from "../shard/shard.ts";
+import type { PeerState } from "../transport/transport.ts";
 import type {
   Admin,
   ClusterNodes,
@@ -31,25 +32,22 @@ import type {
   TaskChoice,
   TaskPage,
 } from "./admin.ts";
+import { groupOf, type NodeDescription, nodesOf } from "./cluster-look.ts";
+import type { ShardTarget } from "./remote-shard.ts";
 import type { TaskState, TaskView } from "./router.ts";
+import type { ShardRoutes } from "./shard-routes.ts";
 
-/** What this node tells of itself. */
-export interface NodeDescription {
-  readonly id: string;
-  readonly version: string;
-  readonly raftEnabled: boolean;
-  readonly raftAddr: string;
-  readonly httpUrl: string;
-  readonly grpcAddr: string;
-}
+export type { NodeDescription };
 
 export interface AdminRouterDeps {
-  /** All shards of the id space, by number. */
-  readonly shards: readonly Shard[];
+  readonly routes: ShardRoutes;
   readonly timers: Timers;
+  readonly clock: Clock;
   readonly self: NodeDescription;
   /** @throws QueueError where the shard takes no command now */
-  readonly admit: (shard: Shard) => void;
+  readonly admit: (shard: ShardTarget) => void;
+  /** The other nodes that were ever connected. */
+  readonly peers: () => readonly PeerState[];
 }
 
 const endedStates: readonly TaskState[] = ["completed", "failed", "dead", "canceled"];
@@ -64,15 +62,12 @@ export class AdminRouter implements Admin {
   // Looks
 
   async list(tenant: string, query: ListQuery): Promise<TaskPage> {
-    const { shards } = this.deps;
+    const shards = await this.current();
     const filter = { tenant, queue: query.queue, states: maskOf(query.state && [query.state]) };
     const after = query.after?.toString("latin1") ?? "";
     const bounds = { after, limit: query.limit, rows: rowsPerShard(shards.length) };
     const scans: Scan[] = [];
-    for (const shard of shards) {
-      checkLeads(shard);
-      scans.push(await scanTasks(shard, filter, bounds));
-    }
+    for (const shard of shards) scans.push(await scanTasks(shard, filter, bounds));
     const { found, end } = merge(scans, query.limit);
     return this.readPage(tenant, query.state, found, end);
   }
@@ -91,7 +86,7 @@ export class AdminRouter implements Admin {
       let to = from + 1;
       while (found[to]?.ref.runKey === ref.runKey) to++;
       const refs = found.slice(from, to).map((one) => one.ref);
-      const reads = await readPlaces(this.deps.shards[shard] as Shard, tenant, refs);
+      const reads = await readPlaces(this.replica(shard), tenant, refs);
       for (const [i, read] of reads.entries()) {
         const one = refs[i] as TaskRef;
         // It may have gone on since it was found.
@@ -114,26 +109,29 @@ export class AdminRouter implements Admin {
     const all = new Set<string>();
     // One more than the page has tells whether there is a next one.
     const bounds = { after: page.after, limit: page.limit + 1 };
-    for (const shard of this.deps.shards) {
-      checkLeads(shard);
+    for (const shard of await this.current()) {
       for (const name of await queueNames(shard, tenant, bounds, () => this.turn())) all.add(name);
     }
     const names = [...all].sort();
     const shown = names.slice(0, page.limit);
     const queues: QueueView[] = [];
     for (const [i, name] of shown.entries()) {
-      queues.push(await this.queue(tenant, name));
+      queues.push(await this.countsOf(tenant, name));
       if (i % 100 === 99) await this.turn();
     }
     return { queues, next: names.length > page.limit ? (shown.at(-1) ?? null) : null };
   }
 
   async queue(tenant: string, name: string): Promise<QueueView> {
+    await this.current();
+    return this.countsOf(tenant, name);
+  }
+
+  private async countsOf(tenant: string, name: string): Promise<QueueView> {
     const view = { ready: 0, delayed: 0, leased: 0, dead: 0, paused: false, oldestReadyAgeMs: 0 };
     let createdPerSecond = 0;
     let settledPerSecond = 0;
-    for (const shard of this.deps.shards) {
-      checkLeads(shard);
+    for (const shard of this.deps.routes.replicas()) {
       const queue = shard.state.findQueue(tenant, name);
       if (!queue) continue;
       const counts = await countsOf(shard, queue);
@@ -151,42 +149,22 @@ export class AdminRouter implements Admin {
   }
 
   raftStatus(): RaftStatus {
-    const { shards, self } = this.deps;
-    const groups = shards.map((shard) => {
-      const stats = shard.stats();
-      return {
-        shard: shard.id,
-        isLeader: shard.leads,
-        selfId: self.id,
-        leaderId: shard.leads ? self.id : "",
-        leaderHttp: shard.leads ? self.httpUrl : "",
-        term: stats.term,
-        commitIndex: stats.commit,
-        appliedIndex: stats.applied,
-        lastIndex: stats.lastIndex,
-        voters: [self.id],
-        learners: [],
-        followers: [],
-      };
-    });
-    return { enabled: self.raftEnabled, groups };
+    const { routes, self, clock } = this.deps;
+    const peers = this.deps.peers();
+    const now = clock.monotonicMs();
+    return {
+      enabled: self.raftEnabled,
+      groups: routes.replicas().map((shard) => groupOf(shard, { self, peers, now })),
+    };
   }
 
   clusterNodes(): ClusterNodes {
-    const { shards, self } = this.deps;
-    const shardsLed = shards.filter((shard) => shard.leads).map((shard) => shard.id);
-    const node = {
-      id: self.id,
-      isLeader: shardsLed.length > 0,
-      address: self.raftAddr,
-      http: self.httpUrl,
-      grpc: self.grpcAddr,
-      reachable: true,
-      lastContactMs: 0,
-      version: self.version,
-      shardsLed,
-    };
-    return { nodes: [node], leader: shards[0]?.leads ? self.id : "" };
+    const { routes, self, clock } = this.deps;
+    return nodesOf(routes.replicas(), {
+      self,
+      peers: this.deps.peers(),
+      now: clock.monotonicMs(),
+    });
   }
 
   // Actions
@@ -197,12 +175,12 @@ export class AdminRouter implements Admin {
     };
     if (choice.ids) return this.actOn(choice.ids, choice, (ids) => command(ids, limits.stepTasks));
     let count = 0;
-    for (const shard of this.deps.shards) {
+    for (const shard of await this.current()) {
       // Those that die while this runs are left alone: it comes to an end.
       let left = Math.min(choice.limit - count, shard.state.findQueue(tenant, queue)?.dead ?? 0);
       while (left > 0 && !choice.signal.aborted) {
         const step = Math.min(left, limits.stepTasks);
-        const done = countOf(await this.submit(shard, command(Buffer.alloc(0), step)));
+        const done = countOf(await this.submit(shard.id, command(Buffer.alloc(0), step)));
         count += done;
         left = done < step ? 0 : left - done;
       }
@@ -215,14 +193,13 @@ export class AdminRouter implements Admin {
     const command = (ids: Buffer): Command => ({ kind: "purge", tenant, queue, ids, states });
     if (choice.ids) return this.actOn(choice.ids, choice, command);
     let count = 0;
-    for (const [i, shard] of this.deps.shards.entries()) {
+    for (const shard of await this.current()) {
       const filter = { tenant, queue, states };
       let left = choice.limit - count;
       let after: string | null = "";
       // Tasks that come while this runs may be met or not; it stops at what there was.
       left = Math.min(left, tasksOf(shard, tenant, queue));
       while (after !== null && left > 0 && !choice.signal.aborted) {
-        checkLeads(shard);
         const bounds = {
           after,
           limit: Math.min(left, limits.stepTasks),
@@ -230,7 +207,7 @@ export class AdminRouter implements Admin {
         };
         const scan: Scan = await scanTasks(shard, filter, bounds);
         const ids = scan.refs.map((ref) => Buffer.from(ref.id, "latin1"));
-        const done = ids.length === 0 ? 0 : await this.step(i, ids, command);
+        const done = ids.length === 0 ? 0 : await this.step(shard.id, ids, command);
         count += done;
         left -= done;
         after = scan.end;
@@ -241,7 +218,7 @@ export class AdminRouter implements Admin {
 
   async pause(tenant: string, queue: string, paused: boolean): Promise<boolean> {
     let isPaused = paused;
-    for (const shard of this.deps.shards) {
+    for (let shard = 0; shard < this.deps.routes.shardCount; shard++) {
       const result = await this.submit(shard, { kind: "pause", tenant, queue, paused });
       if (result.kind !== "paused") throw new QueueError("internal", "no result of a pause");
       if (result.code !== 0) {
@@ -256,10 +233,10 @@ export class AdminRouter implements Admin {
     tenant: string,
     choice: { readonly beforeMs: number; readonly limit: number; readonly signal: AbortSignal },
   ): Promise<number> {
-    const { shards } = this.deps;
+    const shards = await this.current();
     const states = maskOf(endedStates);
     let count = 0;
-    for (const [i, shard] of shards.entries()) {
+    for (const shard of shards) {
       let from: string | null = "";
       const idOf = (runKey: string, place: number) => {
         const id = Buffer.allocUnsafe(16);
@@ -267,7 +244,6 @@ export class AdminRouter implements Admin {
         return id;
       };
       while (from !== null && count < choice.limit && !choice.signal.aborted) {
-        checkLeads(shard);
         const limit = Math.min(choice.limit - count, limits.stepTasks);
         const bounds = { beforeMs: choice.beforeMs, limit };
         const found = await findRetained(shard, tenant, from, bounds, idOf);
@@ -275,7 +251,7 @@ export class AdminRouter implements Admin {
           const command = (some: Buffer): Command => {
             return { kind: "purge", tenant, queue, ids: some, states };
           };
-          if (ids.length > 0) count += await this.step(i, ids, command);
+          if (ids.length > 0) count += await this.step(shard.id, ids, command);
         }
         from = found.next;
         await this.turn();
@@ -290,12 +266,12 @@ export class AdminRouter implements Admin {
     choice: TaskChoice,
     command: (ids: Buffer) => Command,
   ): Promise<number> {
-    const { shards } = this.deps;
+    const { shardCount } = this.deps.routes;
     const byShard = new Map<number, Buffer[]>();
     for (const id of ids.slice(0, choice.limit)) {
       // No task can have another one.
-      if (!isTaskId(id, 0) || !isCanonicalTaskId(id, 0, shards.length)) continue;
-      const shard = shardOfTaskId(id, 0, shards.length);
+      if (!isTaskId(id, 0) || !isCanonicalTaskId(id, 0, shardCount)) continue;
+      const shard = shardOfTaskId(id, 0, shardCount);
       const own = byShard.get(shard) ?? [];
       own.push(id);
       byShard.set(shard, own);
@@ -313,17 +289,34 @@ export class AdminRouter implements Admin {
     ids: readonly Buffer[],
     command: (ids: Buffer) => Command,
   ): Promise<number> {
-    return countOf(
-      await this.submit(this.deps.shards[shard] as Shard, command(Buffer.concat(ids))),
-    );
+    return countOf(await this.submit(shard, command(Buffer.concat(ids))));
   }
 
-  private submit(shard: Shard, command: Command): Promise<CommandResult> {
+  /** Every shard is concerned: a node that leads none sends the caller to one that leads. */
+  private submit(shard: number, command: Command): Promise<CommandResult> {
     return new Promise((resolve, reject) => {
-      this.deps.admit(shard);
+      const { routes, admit } = this.deps;
+      const all = Array.from({ length: routes.shardCount }, (_, i) => i);
+      const target = routes.target(shard, routes.passesOn(all, "ifConcerned"));
+      admit(target);
       const bytes = "ids" in command ? command.ids.length : 0;
-      shard.submit(command, bytes, { done: resolve, failed: reject });
+      target.submit(command, bytes, { done: resolve, failed: reject });
     });
+  }
+
+  /** Replicas of all shards, as of now: what was acknowledged before is in them. */
+  private async current(): Promise<readonly Shard[]> {
+    const { shardCount } = this.deps.routes;
+    const shards = Array.from({ length: shardCount }, (_, i) => this.replica(i));
+    await Promise.all(shards.map((shard) => shard.consensus.readBarrier()));
+    return shards;
+  }
+
+  private replica(shard: number): Shard {
+    const { routes } = this.deps;
+    const replica = routes.replica(shard);
+    if (!replica) throw routes.notLeader(shard);
+    return replica;
   }
 
   private turn(): Promise<void> {
@@ -353,11 +346,6 @@ function merge(
   if (found.length <= limit) return { found, end };
   const shown = found.slice(0, limit);
   return { found: shown, end: shown.at(-1)?.ref.id ?? end };
-}
-
-function checkLeads(shard: Shard): void {
-  if (shard.leads) return;
-  throw new QueueError("no_leader", "no leader is known at the moment", { retryAfterSeconds: 1 });
 }
 
 function tasksOf(shard: Shard, tenant: string, name: string): number {

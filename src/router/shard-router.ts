@@ -14,6 +14,7 @@ import type { Shard, ShardListener } from "../shard/shard.ts";
 import { CreateBatchBuilder } from "./create-batch.ts";
 import type { PeerRequest } from "./peer-calls.ts";
 import { carryOut, unknownKind } from "./peer-requests.ts";
+import { callKinds } from "./remote-codec.ts";
 import type { ShardTarget } from "./remote-shard.ts";
 import type {
   CancelNotice,
@@ -44,6 +45,8 @@ export interface RouterDeps {
   readonly metrics?: RouterMetrics;
   /** The other nodes; absent where there are none. */
   readonly cluster?: ClusterView;
+  /** Requests of other nodes that are not about tasks. */
+  readonly otherRequests?: (request: PeerRequest) => void;
 }
 
 /** How much the disk still takes (storage/free-space.ts). */
@@ -243,7 +246,11 @@ export class ShardRouter implements Router, ShardListener {
         admitSettle: (shard, bytes) => this.admitSettle(shard, bytes),
         admitClaim: (shard) => this.admit(shard, 0),
         release: (grants) => this.release(grants),
-        other: unknownKind,
+        other: (other) => {
+          if (this.deps.otherRequests && other.kind === callKinds.admin) {
+            this.deps.otherRequests(other);
+          } else unknownKind(other);
+        },
       },
       request,
     );
@@ -314,6 +321,7 @@ export class ShardRouter implements Router, ShardListener {
   private notReady(): string {
     if (this.draining) return "the node drains";
     if (this.spaceLevel === "stop") return "the disk is full";
+    if (this.routes.replicas().length === 0) return "the node belongs to no cluster yet";
     for (const shard of this.routes.replicas()) {
       if (this.leaderName(shard) === "") return `shard ${shard.id} has no leader`;
       const { commit, applied } = shard.stats();

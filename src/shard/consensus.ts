@@ -25,6 +25,7 @@ export interface ConsensusDeps extends LoopDeps {
   /** Begins to send the state to a member. @returns false if it cannot */
   readonly sendSnapshot: (to: StoreId) => boolean;
   readonly membersChanged: () => void;
+  readonly monotonicMs: () => number;
   /** A tick is over. */
   readonly ticked: () => void;
 }
@@ -38,6 +39,8 @@ export class Consensus {
   private readonly options: ShardOptions;
   private tickTimer: TimerHandle | null = null;
   private stopped = false;
+  /** Leader: when each member was last heard, monotonic ms. */
+  private readonly heardMs = new Map<StoreId, number>();
 
   constructor(deps: ConsensusDeps, options: ShardOptions) {
     const { raft, log, timers } = deps;
@@ -84,11 +87,22 @@ export class Consensus {
     this.tickTimer = this.deps.timers.after(this.options.tickMs, () => {
       if (this.stopped) return;
       this.scheduleTick();
+      this.noteHeard();
       this.raft.tick();
       this.loop.pump();
       this.membership.tick();
       this.deps.ticked();
     });
+  }
+
+  private noteHeard(): void {
+    const { raft } = this;
+    if (raft.role !== "leader" || raft.membership.voters.length === 1) return;
+    const now = this.deps.monotonicMs();
+    for (const { id, recentActive } of raft.status().progress) {
+      // A new leader gives everybody the time to be heard.
+      if (recentActive || !this.heardMs.has(id)) this.heardMs.set(id, now);
+    }
   }
 
   // What other replicas say
@@ -163,9 +177,11 @@ export class Consensus {
       return Number.POSITIVE_INFINITY;
     }
     if (raft.role !== "leader") return this.loop.leaderKeptFrom;
+    const since = this.deps.monotonicMs() - limits.logKeepMs;
     let from = Number.POSITIVE_INFINITY;
-    for (const { id, match, recentActive } of raft.status().progress) {
-      if (recentActive && id !== raft.id) from = Math.min(from, match + 1);
+    for (const { id, match } of raft.status().progress) {
+      const isNear = (this.heardMs.get(id) ?? Number.POSITIVE_INFINITY) >= since;
+      if (isNear && id !== raft.id) from = Math.min(from, match + 1);
     }
     return from;
   }

@@ -6,12 +6,13 @@
 import { assert } from "../base/assert.ts";
 import type { StoreId } from "../base/brand.ts";
 import { ByteReader, ByteWriter, DecodeError } from "../base/bytes.ts";
-import type { Logger, Timers } from "../base/effects.ts";
+import type { Timers } from "../base/effects.ts";
 import type { NetworkMessage } from "../raft/types.ts";
 import {
   type Channel,
   type NodeIdentity,
   nodeGroup,
+  type RefusalReason,
   type Transport,
   type TransportListener,
 } from "../transport/transport.ts";
@@ -47,13 +48,12 @@ export interface NodeReceiver {
   frame(from: StoreId, type: number, body: Buffer): void;
   peerFound(peer: NodeIdentity): void;
   peerGone(storeId: StoreId): void;
-  refused(address: string, reason: string): void;
+  refused(address: string, reason: RefusalReason): void;
 }
 
 export interface PeerLinkDeps {
   readonly transport: Transport;
   readonly timers: Timers;
-  readonly logger: Logger;
 }
 
 interface Beat {
@@ -133,11 +133,7 @@ export class PeerLink implements TransportListener {
       else if (channel === "bulk") this.groups.get(group)?.bulk(from, type, body);
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
-      this.deps.logger.warn("a peer sent what cannot be read", {
-        from,
-        group,
-        error: error.message,
-      });
+      this.transport.reject(from, `group ${group}: ${error.message}`);
     }
   }
 
@@ -169,7 +165,7 @@ export class PeerLink implements TransportListener {
     this.node?.peerGone(storeId);
   }
 
-  refused(address: string, reason: string): void {
+  refused(address: string, reason: RefusalReason): void {
     this.node?.refused(address, reason);
   }
 }

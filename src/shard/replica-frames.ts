@@ -23,8 +23,8 @@ export const shardFrames = {
 export const nodeFrames = {
   /** Heartbeats of several groups: per group u32, sized head and message. */
   heartbeats: 1,
+  /** "You belong to this cluster": its id, shard count u16, and its founders, if you are one. */
   found: 2,
-  founded: 3,
 } as const;
 
 export interface ReplicaMessage {

@@ -106,6 +106,7 @@ export class Shard {
         apply: (message) => this.apply(message),
         roleChanged: (soft) => this.roleChanged(soft),
         sendSnapshot: (to) => deps.sendSnapshot?.(this, to) ?? false,
+        monotonicMs: () => clock.monotonicMs(),
         ticked: () => this.scheduleFlush(),
         membersChanged: () => this.listener?.members?.(this),
       },

@@ -38,20 +38,20 @@ export interface Scrub {
 }
 
 /** Starts to scrub the stores at these paths, one after another, over and over. */
-export function startScrub(deps: ScrubDeps, paths: readonly string[]): Scrub {
+export function startScrub(deps: ScrubDeps, paths: () => readonly string[]): Scrub {
   return new Scrubber(deps, paths);
 }
 
 class Scrubber implements Scrub {
   private readonly deps: ScrubDeps;
-  private readonly paths: readonly string[];
+  private readonly paths: () => readonly string[];
   private waiting: string[] = [];
   private roundStartedMs = 0;
   private timer: TimerHandle | null = null;
   bytes = 0;
   rounds = 0;
 
-  constructor(deps: ScrubDeps, paths: readonly string[]) {
+  constructor(deps: ScrubDeps, paths: () => readonly string[]) {
     this.deps = deps;
     this.paths = paths;
     this.startRound(limits.scrubDelayMs);
@@ -60,7 +60,7 @@ class Scrubber implements Scrub {
   private startRound(delayMs: number): void {
     this.sleep(delayMs, () => {
       this.roundStartedMs = this.deps.clock.monotonicMs();
-      this.waiting = this.paths.flatMap((path) => tableFiles(this.deps.files, path));
+      this.waiting = this.paths().flatMap((path) => tableFiles(this.deps.files, path));
       this.next();
     });
   }

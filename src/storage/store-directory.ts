@@ -35,6 +35,8 @@ export interface DataDirectoryOptions {
   /** Shards that this node keeps: all of them, or its own one in the hash-routed mode. */
   readonly shards: readonly ShardId[];
   readonly expect: DirectoryExpectation;
+  /** Whether a directory that is made belongs to a cluster of its own at once; else to none yet. */
+  readonly founded?: boolean;
   /** Make the directory if there is nothing in it. */
   readonly create: boolean;
   /** Take filesystems that lose data on a power cut, for development and tests. */
@@ -185,7 +187,8 @@ async function makeAll(
   deps: DataDirectoryDeps,
   options: DataDirectoryOptions,
 ): Promise<StoreIdentity> {
-  const identity = makeIdentity(deps.random, options.expect);
+  const made = makeIdentity(deps.random, options.expect);
+  const identity = options.founded === false ? { ...made, clusterId: "" } : made;
   for (const shard of options.shards) {
     await makeShard(deps, newShardPath(options.root, shard), { ...identity, shard });
   }

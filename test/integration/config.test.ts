@@ -69,14 +69,12 @@ describe("serve refuses with exit 78 and one line, and writes nothing", () => {
       [],
       /parent missing/,
     ],
-    ["a cluster", { RAFT_ENABLED: "1", RAFT_SELF_ID: "n1", RAFT_PEERS: three }, [], /single node/],
     [
       "a hash-routed cluster",
       { CLUSTER_ENABLED: "1", CLUSTER_SELF_ID: "n1", CLUSTER_NODES: three },
       [],
       /single node/,
     ],
-    ["several shards", { PERSISTENCE_CONFIG: '{"path":"data","numShards":2}' }, [], /one shard/],
   ];
   for (const [name, env, flags, line] of cases) {
     test(name, async () => {

@@ -93,7 +93,7 @@ export class LabNode {
       if (life.alive) this.lab.errors.push(error);
     };
     const transport = lab.transport(this);
-    const link = new PeerLink({ transport, timers: life, logger: quiet });
+    const link = new PeerLink({ transport, timers: life });
     const calls = new PeerCalls({ transport, timers: life });
     this.link = link;
     link.setNode({

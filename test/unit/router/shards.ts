@@ -56,11 +56,13 @@ export class Shards {
       httpUrl: "http://127.0.0.1:8080",
       grpcAddr: "127.0.0.1:9092",
     };
-    const { router, shards } = this;
+    const { router } = this;
     return new AdminRouter({
-      shards,
+      routes: router.routes,
       timers: parts.timers,
+      clock: parts.clock,
       self,
+      peers: () => [],
       admit: (shard) => router.admitSettle(shard, 0),
     });
   }

@@ -100,7 +100,7 @@ describe("tables of a store", () => {
         },
         onCorrupt: (error) => found.push(error),
       },
-      [path],
+      () => [path],
     );
     const round = () => {
       const rounds = scrub.rounds;

@@ -1,0 +1,265 @@
+/**
+ * Changes of the cluster's membership, over all shards: each shard's leader, here or elsewhere, is
+ * asked in turn, until every shard has it. An action that is cut short can be asked for again.
+ */
+
+import { type StoreId, toStoreId } from "../base/brand.ts";
+import { ByteReader, ByteWriter, DecodeError } from "../base/bytes.ts";
+import type { Clock, Timers } from "../base/effects.ts";
+import { QueueError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import type { MemberNames, MembersAdmin } from "../router/members.ts";
+import type { PeerRequest } from "../router/peer-calls.ts";
+import { callKinds } from "../router/remote-codec.ts";
+import { readable } from "../router/remote-shard.ts";
+import type { ClusterView } from "../router/shard-routes.ts";
+import { decodeMembers, encodeMembers, type Member } from "../shard/members.ts";
+import type { Shard } from "../shard/shard.ts";
+import type { NodeAddress } from "../transport/transport.ts";
+import type { Cluster } from "./cluster.ts";
+
+export interface MemberServiceDeps {
+  readonly cluster: Cluster;
+  readonly view: ClusterView;
+  readonly shards: readonly (Shard | null)[];
+  readonly clock: Clock;
+  readonly timers: Timers;
+}
+
+type Action =
+  | { readonly kind: "add"; readonly member: Member }
+  | { readonly kind: "remove"; readonly storeId: StoreId }
+  | { readonly kind: "transfer"; readonly storeId: StoreId };
+
+const actionKinds = ["add", "remove", "transfer"] as const;
+const retryMs = 50;
+
+export class MemberService implements MembersAdmin {
+  private readonly deps: MemberServiceDeps;
+
+  constructor(deps: MemberServiceDeps) {
+    this.deps = deps;
+  }
+
+  membership(): MemberNames {
+    const shard = this.deps.shards.find((one) => one !== null);
+    if (!shard) return { voters: [], learners: [] };
+    const { raft, members } = shard.consensus;
+    const names = (ids: readonly StoreId[]) => ids.map((id) => this.nameOf(members, id)).sort();
+    return { voters: names(raft.membership.voters), learners: names(raft.membership.learners) };
+  }
+
+  private nameOf(members: readonly Member[], id: StoreId): string {
+    const { self } = this.deps.cluster;
+    if (id === self.storeId) return self.nodeId;
+    return members.find(({ storeId }) => storeId === id)?.nodeId ?? String(id);
+  }
+
+  async add(node: NodeAddress): Promise<MemberNames> {
+    const { cluster } = this.deps;
+    const old = [cluster.self, ...cluster.members()].find(({ nodeId }) => nodeId === node.nodeId);
+    cluster.invite(node);
+    try {
+      const peer = await this.within("the node can be reached", () => cluster.peer(node.nodeId));
+      if (old && old.storeId !== peer.storeId) {
+        throw new QueueError(
+          "invalid_argument",
+          `id: a node ${node.nodeId} with another store is a member; remove it first`,
+          { field: "id" },
+        );
+      }
+      if (peer.clusterId !== "" && peer.clusterId !== cluster.clusterId) {
+        throw new QueueError("invalid_argument", `id: ${node.nodeId} belongs to another cluster`, {
+          field: "id",
+        });
+      }
+      const { storeId, nodeId, raft, http, grpc } = peer;
+      const member = { storeId, nodeId, raft, http: http || node.http, grpc: grpc || node.grpc };
+      await this.everywhere({ kind: "add", member });
+    } catch (error) {
+      cluster.uninvite(node.nodeId);
+      throw error;
+    }
+    return this.membership();
+  }
+
+  async remove(nodeId: string): Promise<MemberNames> {
+    const { cluster } = this.deps;
+    const all = [cluster.self, ...cluster.members()];
+    const gone = all.filter((member) => member.nodeId === nodeId);
+    if (gone.length === 0) throw new QueueError("not_found", `no member ${nodeId}`);
+    for (const { storeId } of gone) await this.everywhere({ kind: "remove", storeId });
+    return this.membership();
+  }
+
+  async transfer(shard: number | null, to: string | null): Promise<MemberNames> {
+    const { shards } = this.deps;
+    const target = to === null ? null : this.memberNamed(to);
+    const numbers = shard === null ? [...shards.keys()] : [shard];
+    for (const number of numbers) {
+      if (number >= shards.length) {
+        throw new QueueError("invalid_argument", `shard: must be below ${shards.length}`, {
+          field: "shard",
+        });
+      }
+      const next = target ?? this.nextLeader(number);
+      if (next === null) throw new QueueError("not_found", "no other voter to hand over to");
+      if (this.leaderOf(number) === next) continue;
+      await this.act(number, { kind: "transfer", storeId: next });
+      await this.within("the target leads", () => this.leaderOf(number) === next || null);
+    }
+    return this.membership();
+  }
+
+  private memberNamed(nodeId: string): StoreId {
+    const { cluster } = this.deps;
+    const all = [cluster.self, ...cluster.members()];
+    const member = all.find((one) => one.nodeId === nodeId);
+    if (!member) throw new QueueError("not_found", `no member ${nodeId}`);
+    return member.storeId;
+  }
+
+  private leaderOf(number: number): StoreId | null {
+    return this.deps.shards[number]?.consensus.leaderId || null;
+  }
+
+  /** A voter that is connected and does not lead the shard. */
+  private nextLeader(number: number): StoreId | null {
+    const { cluster } = this.deps;
+    const voters = this.deps.shards[number]?.consensus.raft.membership.voters ?? [];
+    const leader = this.leaderOf(number);
+    const able = voters.filter(
+      (id) => id !== leader && (id === cluster.self.storeId || cluster.isConnected(id)),
+    );
+    return able[0] ?? null;
+  }
+
+  private async everywhere(action: Action): Promise<void> {
+    for (const number of this.deps.shards.keys()) await this.act(number, action);
+  }
+
+  /** Asks the shard's leader until it is done, for a bounded time. */
+  private async act(number: number, action: Action): Promise<void> {
+    const { clock, timers } = this.deps;
+    const until = clock.monotonicMs() + limits.memberActionMs;
+    for (;;) {
+      try {
+        await this.tryAct(number, action);
+        return;
+      } catch (error) {
+        if (!(error instanceof QueueError) || !isPassing(error)) throw error;
+        if (clock.monotonicMs() > until) throw error;
+      }
+      await new Promise<void>((resolve) => timers.after(retryMs, resolve));
+    }
+  }
+
+  private tryAct(number: number, action: Action): Promise<void> {
+    const { shards, view } = this.deps;
+    const shard = shards[number];
+    if (shard?.leads) return this.actHere(shard, action);
+    const leader = view.leaderOf(number);
+    if (!leader) return Promise.reject(new QueueError("no_leader", `shard ${number}: no leader`));
+    return new Promise((resolve, reject) => {
+      view.calls.call(
+        leader.storeId,
+        { shard: number, kind: callKinds.admin },
+        [encodeAction(action)],
+        readable({ answered: () => resolve(), failed: reject }),
+      );
+    });
+  }
+
+  private async actHere(shard: Shard, action: Action): Promise<void> {
+    const { consensus } = shard;
+    const { voters, learners } = consensus.raft.membership;
+    switch (action.kind) {
+      case "add": {
+        const known = consensus.members.some(({ storeId }) => storeId === action.member.storeId);
+        const isMember = [...voters, ...learners].includes(action.member.storeId);
+        if (known && isMember) return;
+        await consensus.membership.add(action.member);
+        return;
+      }
+      case "remove":
+        if (![...voters, ...learners].includes(action.storeId)) return;
+        if (action.storeId === consensus.raft.id) await this.leave(shard);
+        else await consensus.membership.remove(action.storeId);
+        return;
+      case "transfer":
+        if (!voters.includes(action.storeId)) {
+          throw new QueueError("invalid_argument", "to: not a voter", { field: "to" });
+        }
+        consensus.transferTo(action.storeId);
+    }
+  }
+
+  /** This node leads and shall go: another one leads first, and is then asked. */
+  private async leave(shard: Shard): Promise<void> {
+    const next = this.nextLeader(shard.id);
+    if (next === null) {
+      throw new QueueError("invalid_argument", "id: the last voter cannot be removed", {
+        field: "id",
+      });
+    }
+    shard.consensus.transferTo(next);
+    await this.within("another one leads", () => (shard.leads ? null : true));
+    throw new QueueError("no_leader", "leadership has moved");
+  }
+
+  /** What another node passes on. */
+  requested(request: PeerRequest): void {
+    const action = decodeAction(request.body);
+    const shard = this.deps.shards[request.shard];
+    if (!shard?.leads) {
+      request.refuse(new QueueError("no_leader", "this replica does not lead"));
+      return;
+    }
+    this.actHere(shard, action).then(
+      () => request.reply([]),
+      (error: unknown) => {
+        request.refuse(error instanceof QueueError ? error : new QueueError("internal", "failed"));
+      },
+    );
+  }
+
+  private async within<T>(what: string, look: () => T | null): Promise<T> {
+    const { clock, timers } = this.deps;
+    const until = clock.monotonicMs() + limits.memberActionMs;
+    for (;;) {
+      const found = look();
+      if (found !== null) return found;
+      if (clock.monotonicMs() > until) throw new QueueError("timeout", `${what}: not in time`);
+      await new Promise<void>((resolve) => timers.after(retryMs, resolve));
+    }
+  }
+}
+
+/** Worth another try within the action: a leader moves, or another change is under way. */
+function isPassing({ code }: QueueError): boolean {
+  return (
+    code === "no_leader" ||
+    code === "not_leader" ||
+    code === "overloaded" ||
+    code === "unknown_outcome"
+  );
+}
+
+function encodeAction(action: Action): Buffer {
+  const out = new ByteWriter(128);
+  out.u8(actionKinds.indexOf(action.kind));
+  if (action.kind === "add") out.bytes(encodeMembers([action.member]));
+  else out.u64(action.storeId);
+  return out.finish();
+}
+
+/** @throws DecodeError */
+function decodeAction(body: Buffer): Action {
+  const input = new ByteReader(body);
+  const kind = actionKinds[input.u8()];
+  if (kind === "add") {
+    const [member] = decodeMembers(input.bytes(input.left));
+    if (member) return { kind, member };
+  } else if (kind) return { kind, storeId: toStoreId(input.u64()) };
+  throw new DecodeError("unknown action on members");
+}
