@@ -73,6 +73,8 @@ export const limits = {
   draftBytes: 1 * MiB,
   /** Bytes of entries in one append to a follower, unless one entry is larger. */
   appendBytes: 256 * KiB,
+  /** Entries in one append or proposal: an entry takes at least 6 of its bytes. */
+  appendEntries: 65_536,
   /** Appends under way to one follower. */
   inflightAppends: 256,
   /** Bytes of entries proposed and not yet committed. */
@@ -311,5 +313,6 @@ export function assertLimits(): void {
   assert(limits.freeStopBytes < limits.freeReserveBytes / 2, "levels of free space in order", 0);
   assert(limits.drainSeconds < limits.stopSeconds, "closing follows draining", limits.stopSeconds);
   assert(limits.entryBytes <= limits.proposerBytes, "an entry fits into the proposer", 0);
+  assert(limits.appendBytes / 6 <= limits.appendEntries, "the most entries of an append", 0);
   assert(2 * limits.grpcMessageBytes <= limits.frameBytes, "a message fits into a frame", 0);
 }

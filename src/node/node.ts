@@ -269,6 +269,7 @@ class QueueNode implements ManagedNode {
         host: config.http.host,
         port: config.http.port,
         nodeId: this.nodeId,
+        version: self.version,
         payloadBytes: config.limits.payloadBytes,
         bodyBytes: config.limits.bodyBytes,
         maxAttemptsDefault: config.defaults.maxAttempts,

@@ -6,8 +6,9 @@
  *   their indexes follow from prevIndex
  *
  * Whatever does not have this form, to the last byte, is a DecodeError; so are logs that no
- * replica can have (a term that falls, or lies above the sender's). Frames and checksums are the
- * transport's.
+ * replica can have (a term that falls, or lies above the sender's, or an entry without one) and
+ * more entries than are ever sent. What only a replica can judge, `step` refuses (raft/step.ts).
+ * Frames and checksums are the transport's.
  */
 import { unreachable } from "../base/assert.ts";
 import {
@@ -19,6 +20,7 @@ import {
   toTerm,
 } from "../base/brand.ts";
 import { ByteReader, ByteWriter, DecodeError } from "../base/bytes.ts";
+import { limits } from "../base/limits.ts";
 import { readMembership, writeMembership } from "./conf-change-codec.ts";
 import type { Entry, EntryType, NetworkMessage } from "./types.ts";
 
@@ -158,19 +160,22 @@ function readBody(reader: ByteReader, kind: NetworkMessage["kind"], head: Head):
   switch (kind) {
     case "append":
       return readAppend(reader, head);
-    case "appendResponse":
-      return {
-        kind,
-        ...head,
-        reject: readFlag(reader),
-        index: readIndex(reader),
-        hintIndex: readIndex(reader),
-        hintTerm: readTerm(reader),
-      };
+    case "appendResponse": {
+      const reject = readFlag(reader);
+      const index = readIndex(reader);
+      const hintIndex = readIndex(reader);
+      const hintTerm = readTerm(reader);
+      checkTerm(hintTerm, head);
+      return { kind, ...head, reject, index, hintIndex, hintTerm };
+    }
     case "vote":
     case "preVote": {
       const transfer = readFlag(reader);
-      return { kind, ...head, transfer, lastIndex: readIndex(reader), lastTerm: readTerm(reader) };
+      const lastIndex = readIndex(reader);
+      const lastTerm = readTerm(reader);
+      checkPosition(lastIndex, lastTerm);
+      checkTerm(lastTerm, head);
+      return { kind, ...head, transfer, lastIndex, lastTerm };
     }
     case "voteResponse":
     case "preVoteResponse":
@@ -183,6 +188,7 @@ function readBody(reader: ByteReader, kind: NetworkMessage["kind"], head: Head):
       const index = readIndex(reader);
       const term = readTerm(reader);
       if (index === 0 || term === 0) throw new DecodeError("an empty snapshot");
+      checkTerm(term, head);
       return { kind, ...head, snapshot: { index, term, membership: readMembership(reader) } };
     }
     case "timeoutNow":
@@ -204,6 +210,7 @@ function readAppend(reader: ByteReader, head: Head): NetworkMessage {
   const prevIndex = readIndex(reader);
   const prevTerm = readTerm(reader);
   const commit = readIndex(reader);
+  checkPosition(prevIndex, prevTerm);
   const count = readCount(reader, entryBytesMin);
   const entries: Entry[] = [];
   let termBefore = prevTerm;
@@ -215,7 +222,7 @@ function readAppend(reader: ByteReader, head: Head): NetworkMessage {
     if (!Number.isSafeInteger(prevIndex + i)) throw new DecodeError("index over 2^53");
     entries.push({ index: toLogIndex(prevIndex + i), term, type, data: reader.sized() });
   }
-  if (termBefore > head.term) throw new DecodeError(`term ${termBefore} above the leader's`);
+  checkTerm(termBefore, head);
   return { kind: "append", ...head, prevIndex, prevTerm, commit, entries };
 }
 
@@ -232,8 +239,19 @@ function readProposals(reader: ByteReader): { type: EntryType; data: Buffer }[] 
 /** Checked before anything is allocated for it. */
 function readCount(reader: ByteReader, bytesMin: number): number {
   const count = reader.varint();
+  if (count > limits.appendEntries) throw new DecodeError(`${count} entries`);
   if (count * bytesMin > reader.left) throw new DecodeError(`${count} entries in ${reader.left}`);
   return count;
+}
+
+/** Only the place before the first entry has no term. */
+function checkPosition(index: LogIndex, term: Term): void {
+  if ((index === 0) !== (term === 0)) throw new DecodeError(`index ${index} of term ${term}`);
+}
+
+/** Nobody's log is ahead of its term. */
+function checkTerm(term: Term, head: Head): void {
+  if (term > head.term) throw new DecodeError(`term ${term} above the sender's ${head.term}`);
 }
 
 function readEntryType(reader: ByteReader): EntryType {

@@ -18,6 +18,7 @@ import { appliedTo, handleSnapshot, snapshotApplied } from "./membership.ts";
 import { leaderReadIndex } from "./read-index.ts";
 import { handleAppend, handleHeartbeat, type NewEntry, releaseUncommitted } from "./replication.ts";
 import {
+  type AppendResponse,
   isLocalTarget,
   type Message,
   NO_ONE,
@@ -43,6 +44,8 @@ function check(core: Core, message: Message): StepOutcome {
   if (term === 0 && kind !== "propose" && kind !== "readIndex") return "invalid";
   switch (kind) {
     case "appendResponse":
+      if (!core.progress.has(from)) return "peerNotFound";
+      return isAheadOfLeader(core, message) ? "invalid" : "ok";
     case "voteResponse":
     case "preVoteResponse":
     case "heartbeatResponse":
@@ -51,6 +54,12 @@ function check(core: Core, message: Message): StepOutcome {
     default:
       return from === core.id ? "invalid" : "ok";
   }
+}
+
+/** It claims to have taken entries that this leader, whose log only grows in its term, never had. */
+function isAheadOfLeader(core: Core, { term, index, reject }: AppendResponse): boolean {
+  if (core.role !== "leader" || term !== core.term || reject) return false;
+  return index > core.log.lastIndex();
 }
 
 /** A message that is known to be well-formed, or of this replica itself. */

@@ -29,6 +29,8 @@ export interface HttpOptions {
   /** 0 = any free port. */
   readonly port: number;
   readonly nodeId: string;
+  /** Of the program. */
+  readonly version: string;
   /** Bytes of one payload, up to limits.payloadBytesMax. */
   readonly payloadBytes: number;
   /** Bytes of the body of a batch route. */

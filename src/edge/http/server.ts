@@ -27,6 +27,7 @@ import { addClusterNodes, addRaftStatus } from "./routes/cluster.ts";
 import { addCreateRoutes } from "./routes/create.ts";
 import { addHealthRoutes } from "./routes/health.ts";
 import { addListRoutes } from "./routes/list.ts";
+import { addOpenApiRoute } from "./routes/openapi.ts";
 import { addReadRoutes } from "./routes/read.ts";
 import { addResultBatchRoute } from "./routes/result-batch.ts";
 import { addSettleRoutes } from "./routes/settle.ts";
@@ -153,6 +154,7 @@ function createApp(context: HttpContext): FastifyInstance {
   guardRequests(app, context);
   allowOrigins(app, context.options.corsOrigins);
   watchRequests(app, context);
+  addOpenApiRoute(app, context.options.version);
   addHealthRoutes(app, context);
   addClusterNodes(app, context, "");
   for (const dialect of ["v1", "codeq"] as const) {

@@ -61,6 +61,7 @@ export class Harness {
         host: "127.0.0.1",
         port: 0,
         nodeId: "n1",
+        version: "1.2.3",
         payloadBytes: setup.payloadBytes ?? 1024 * 1024,
         bodyBytes: setup.bodyBytes ?? 8 * 1024 * 1024,
         maxAttemptsDefault: 5,

@@ -7,7 +7,18 @@ import { test } from "node:test";
 import { InvariantError } from "../../../src/base/assert.ts";
 import { limits } from "../../../src/base/limits.ts";
 import type { ConfChange, MemberChangeType, Message } from "../../../src/raft/types.ts";
-import { appendTo, at, flush, id, Lab, lone, type Member, term, voteFor } from "../../raft/lab.ts";
+import {
+  appendTo,
+  at,
+  carryOut,
+  flush,
+  id,
+  Lab,
+  lone,
+  type Member,
+  term,
+  voteFor,
+} from "../../raft/lab.ts";
 
 function change(type: MemberChangeType, ...ids: number[]): ConfChange {
   const changes = ids.map((each) => ({ type, id: id(each) }));
@@ -221,6 +232,46 @@ test("5.3-06 a term far ahead, a term of zero, a stranger's answer: refused, not
   assert.equal(member.node.step(appendTo(2, { from: id(2), term: term(2) })), "invalid");
   assert.equal(member.node.step(ackFrom(9, member, 1)), "peerNotFound");
   assert.equal(JSON.stringify(member.node.status()), before);
+});
+
+test("5.3-05 what comes from a non-member is dropped, but for the calls of whoever joins", () => {
+  const member = lone(2, 3, [1]);
+  const before = JSON.stringify(member.node.status());
+  const head = { from: id(9), to: id(2), term: term(1) } as const;
+  const answers: readonly Message[] = [
+    ackFrom(9, member, 1),
+    { ...head, kind: "voteResponse", reject: false },
+    { ...head, kind: "preVoteResponse", reject: false },
+    { ...head, kind: "heartbeatResponse", readRound: 1 },
+    { ...head, kind: "readIndexResponse", index: at(1), requestId: 1 },
+  ];
+  for (const each of answers) assert.equal(member.node.step(each), "peerNotFound", each.kind);
+  assert.equal(JSON.stringify(member.node.status()), before);
+  // a new member may ask before the old ones know of it, and be asked (Raft paper, section 6)
+  assert.equal(member.node.step(voteFor(9, 2, { term: term(2), kind: "preVote" })), "ok");
+  assert.equal(member.node.step(appendTo(2, { from: id(9), term: term(1) })), "ok");
+});
+
+test("5.3-07 places past the log change nothing", () => {
+  const follower = lone(2, 3, [1]);
+  follower.node.step(appendTo(2, {}));
+  carryOut(follower);
+  const before = JSON.stringify(follower.node.status());
+  assert.equal(follower.node.step(appendTo(2, { prevIndex: at(7), prevTerm: term(1) })), "ok");
+  const answer = carryOut(follower).messages[0];
+  assert.ok(answer?.kind === "appendResponse" && answer.reject);
+  const far = { prevIndex: at(2 ** 53 - 2), prevTerm: term(1), commit: at(2 ** 53 - 1) };
+  assert.equal(follower.node.step(appendTo(2, far)), "ok");
+  assert.equal(follower.node.step(appendTo(2, { commit: at(2 ** 53 - 1) })), "ok");
+  assert.equal(JSON.stringify(follower.node.status()), before);
+
+  const lab = new Lab(3);
+  lab.elect(1);
+  const leader = lab.at(1);
+  const status = JSON.stringify(leader.node.status());
+  assert.equal(leader.node.step(ackFrom(2, leader, leader.node.status().lastIndex + 1)), "invalid");
+  assert.equal(leader.node.step(ackFrom(2, leader, 2 ** 53 - 1)), "invalid");
+  assert.equal(JSON.stringify(leader.node.status()), status);
 });
 
 test("5.3-08 two leaders in one term stop the replica", () => {

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { LogIndex, StoreId, Term } from "../../../src/base/brand.ts";
-import { DecodeError } from "../../../src/base/bytes.ts";
+import { ByteWriter, DecodeError } from "../../../src/base/bytes.ts";
+import { limits } from "../../../src/base/limits.ts";
 import { decodeConfChange, encodeConfChange } from "../../../src/raft/conf-change-codec.ts";
 import { decodeMessage, encodeMessage } from "../../../src/raft/message-codec.ts";
 import type { ConfChange, Entry, EntryType, NetworkMessage } from "../../../src/raft/types.ts";
@@ -32,13 +33,14 @@ const append = fc
     }),
   })
   .map(({ head, prevIndex, commit, steps }): NetworkMessage => {
+    const prevTerm = Math.min(prevIndex, 1) as Term;
     let at = 1;
     const entries = steps.map(({ rise, type, data }, i): Entry => {
       at += rise;
       return { index: (prevIndex + 1 + i) as LogIndex, term: at as Term, type, data };
     });
     const own = { ...head, term: Math.max(head.term, at) as Term };
-    return { kind: "append", ...own, prevIndex, prevTerm: 1 as Term, commit, entries };
+    return { kind: "append", ...own, prevIndex, prevTerm, commit, entries };
   });
 
 const membership = fc
@@ -53,18 +55,31 @@ const membership = fc
   }));
 
 const bool = fc.boolean();
+const lower = (a: Term, b: Term): Term => Math.min(a, b) as Term;
 const message: fc.Arbitrary<NetworkMessage> = fc.oneof(
   append,
-  fc
-    .tuple(head, record({ reject: bool, index, hintIndex: index, hintTerm: term }))
-    .map(([head, body]): NetworkMessage => ({ kind: "appendResponse", ...head, ...body })),
+  fc.tuple(head, record({ reject: bool, index, hintIndex: index, hintTerm: term })).map(
+    ([head, body]): NetworkMessage => ({
+      kind: "appendResponse",
+      ...head,
+      ...body,
+      hintTerm: lower(body.hintTerm, head.term),
+    }),
+  ),
   fc
     .tuple(
       head,
       of("vote", "preVote"),
       record({ lastIndex: index, lastTerm: term, transfer: bool }),
     )
-    .map(([head, kind, body]): NetworkMessage => ({ kind, ...head, ...body })),
+    .map(
+      ([head, kind, body]): NetworkMessage => ({
+        kind,
+        ...head,
+        ...body,
+        lastTerm: body.lastIndex === 0 ? (0 as Term) : lower(body.lastTerm, head.term),
+      }),
+    ),
   fc
     .tuple(head, of("voteResponse", "preVoteResponse"), bool)
     .map(([head, kind, reject]): NetworkMessage => ({ kind, ...head, reject })),
@@ -85,7 +100,7 @@ const message: fc.Arbitrary<NetworkMessage> = fc.oneof(
     ([head, at, membership]): NetworkMessage => ({
       kind: "snapshot",
       ...head,
-      snapshot: { index: (at + 1) as LogIndex, term: at, membership },
+      snapshot: { index: (at + 1) as LogIndex, term: lower(at, head.term), membership },
     }),
   ),
   head.map((head): NetworkMessage => ({ kind: "timeoutNow", ...head })),
@@ -144,29 +159,57 @@ test("random and mutated bytes are a message or a DecodeError, nothing else", ()
   );
 });
 
-test("an append whose terms fall, or pass the leader's, is refused", () => {
-  const entry = (at: number, in_: number): Entry => ({
-    index: at as LogIndex,
-    term: in_ as Term,
-    type: "normal",
-    data: Buffer.alloc(0),
-  });
-  const bytes = (entries: readonly Entry[]): Buffer =>
-    encodeMessage({
-      kind: "append",
-      from: 1 as StoreId,
-      to: 2 as StoreId,
-      term: 5 as Term,
-      prevIndex: 0 as LogIndex,
-      prevTerm: 0 as Term,
-      commit: 0 as LogIndex,
-      entries,
-    });
-  assert.equal(decodeMessage(bytes([entry(1, 4), entry(2, 5)])).kind, "append");
-  assert.throws(() => decodeMessage(bytes([entry(1, 5), entry(2, 4)])), DecodeError);
-  assert.throws(() => decodeMessage(bytes([entry(1, 6)])), DecodeError);
-  assert.throws(() => decodeMessage(bytes([entry(1, 0)])), DecodeError);
+/** A message whose fields behind the head are these varints; the first ones may be flags. */
+function raw(kind: number, own: number, ...fields: readonly number[]): Buffer {
+  const writer = new ByteWriter();
+  writer.u8(1);
+  writer.u8(kind);
+  for (const field of [1, 2, own, ...fields]) writer.varint(field);
+  return writer.finish();
+}
+
+const over = 2 ** 53;
+const entryOf = (own: number) => [0, own, 0];
+
+test("5.3-07 places that no log can have are refused as bytes", () => {
+  const [append, appendResponse, vote, preVote, snapshot] = [0, 1, 2, 4, 8];
+  const refused: readonly (readonly [string, Buffer])[] = [
+    ["a term below the one before", raw(append, 5, 0, 0, 0, 2, ...entryOf(5), ...entryOf(4))],
+    ["a term below the one at prev", raw(append, 5, 9, 4, 0, 1, ...entryOf(3))],
+    ["a term above the leader's", raw(append, 5, 0, 0, 0, 1, ...entryOf(6))],
+    ["a prev above the leader's term", raw(append, 5, 9, 6, 0, 0)],
+    ["an entry without a term", raw(append, 5, 0, 0, 0, 1, ...entryOf(0))],
+    ["a prev without a term", raw(append, 5, 9, 0, 0, 0)],
+    ["a term before the first entry", raw(append, 5, 0, 3, 0, 0)],
+    ["a place of no integer", raw(append, 5, over, 1, 0, 0)],
+    ["an entry past the last integer", raw(append, 5, over - 1, 1, 0, 1, ...entryOf(5))],
+    ["a commit of no integer", raw(append, 5, 0, 0, over, 0)],
+    ["a term of no integer", raw(append, over, 0, 0, 0, 0)],
+    ["more entries than are sent", manyEntries(limits.appendEntries + 1)],
+    ["a hint above the sender's term", raw(appendResponse, 5, 1, 9, 9, 6)],
+    ["a candidate behind its own log", raw(vote, 5, 0, 9, 6)],
+    ["a last entry without a term", raw(preVote, 5, 0, 9, 0)],
+    ["a last term without an entry", raw(preVote, 5, 0, 0, 4)],
+    ["a snapshot above the leader's term", raw(snapshot, 5, 9, 6, 0, 0, 0, 0, 0)],
+  ];
+  for (const [what, bytes] of refused) {
+    assert.throws(() => decodeMessage(bytes), DecodeError, what);
+  }
+  const taken = [
+    raw(append, 5, 0, 0, 0, 2, ...entryOf(4), ...entryOf(5)),
+    raw(append, 5, 9, 4, 12, 1, ...entryOf(4)),
+    raw(appendResponse, 5, 1, 9, 9, 5),
+    raw(vote, 5, 0, 9, 5),
+    raw(snapshot, 5, 9, 5, 0, 0, 0, 0, 0),
+    manyEntries(limits.appendEntries),
+  ];
+  for (const bytes of taken) decodeMessage(bytes);
 });
+
+function manyEntries(count: number): Buffer {
+  const entry = Buffer.from(entryOf(5));
+  return Buffer.concat([raw(0, 5, 0, 0, 0, count), Buffer.alloc(count * entry.length, entry)]);
+}
 
 test("a huge count of entries is refused before memory is taken", () => {
   const bytes = Buffer.from([1, 0, 1, 2, 5, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x7f]);
