@@ -22,7 +22,7 @@ const rows = {
       "transport/transport\\.ts$",
       "queue/(command|command-codec|task-record|settle-groups|state)\\.ts$",
     ],
-    core: ["crypto"],
+    core: ["buffer", "crypto"],
     npm: [],
   },
   auth: { src: ["base/"], core: ["crypto"], npm: [] },

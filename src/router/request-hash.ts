@@ -6,6 +6,7 @@
 import { createHash, hash } from "node:crypto";
 import { ByteWriter } from "../base/bytes.ts";
 import { encodeTaskRecord, RecordCursor } from "../queue/task-record.ts";
+import { hashJson } from "./json-hash.ts";
 
 /** The 16-byte id, version 8: SHA-256 of "quorumq/1", tenant and key, each with its length (u32). */
 export function keyedTaskId(tenant: string, key: string): Buffer {
@@ -49,7 +50,7 @@ function comparable(records: Buffer, asJson: boolean): Buffer {
     const extras = cursor.extras();
     if (extras || cursor.delayMs > 0 || cursor.runAtMs > 0) same = false;
     const payload = records.subarray(cursor.payloadFrom, cursor.payloadTo);
-    const compared = asJson ? canonicalJson(payload) : payload;
+    const compared = asJson ? comparablePayload(payload) : payload;
     const webhook = extras?.webhook ?? "";
     const task = {
       maxAttempts: cursor.maxAttempts,
@@ -62,33 +63,8 @@ function comparable(records: Buffer, asJson: boolean): Buffer {
   return same ? records : out.finish();
 }
 
-/** Deeper values are compared by their bytes: recursion must not be driven by a payload. */
-const depthMax = 512;
-
-/** JSON with sorted keys and no spaces; bytes that are not JSON stay as they are. */
-export function canonicalJson(bytes: Buffer): Buffer {
-  let value: unknown;
-  try {
-    value = JSON.parse(bytes.toString());
-  } catch {
-    return bytes; // not JSON: compared as bytes
-  }
-  if (isDeeper(value, depthMax)) return bytes;
-  return Buffer.from(JSON.stringify(sorted(value)));
-}
-
-function isDeeper(value: unknown, depth: number): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  if (depth === 0) return true;
-  return Object.values(value).some((child) => isDeeper(child, depth - 1));
-}
-
-function sorted(value: unknown): unknown {
-  if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return value.map(sorted);
-  const keys = Object.keys(value).sort();
-  // Without a prototype, a key named __proto__ is a key like any other.
-  const out: Record<string, unknown> = Object.create(null);
-  for (const key of keys) out[key] = sorted((value as Record<string, unknown>)[key]);
-  return out;
+/** Stands for a payload that is JSON: a mark that no JSON begins with, and the value's hash. */
+function comparablePayload(payload: Buffer): Buffer {
+  const hashed = hashJson(payload);
+  return hashed ? Buffer.concat([Buffer.alloc(1), hashed]) : payload;
 }
