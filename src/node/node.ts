@@ -351,9 +351,8 @@ class QueueNode implements ManagedNode {
   private async closeGrpc(): Promise<void> {
     const { grpc } = this;
     if (!grpc) return;
-    const { timers } = this.effects;
     await new Promise<void>((resolve) => {
-      const cut = timers.after(limits.drainMs, resolve);
+      const cut = this.effects.timers.after(limits.drainMs, resolve);
       const ended = () => {
         cut.cancel();
         resolve();
