@@ -2,20 +2,17 @@
 import { toStoreId } from "../../../src/base/brand.ts";
 import type { Logger } from "../../../src/base/effects.ts";
 import { createClock, createRandom, createTimers } from "../../../src/platform/system.ts";
-import {
-  createTcpTransport,
-  type TcpTransportOptions,
-} from "../../../src/transport/tcp-transport.ts";
+import { createTcpTransport } from "../../../src/transport/tcp-transport.ts";
 import type { NodeAddress, NodeIdentity, Transport } from "../../../src/transport/transport.ts";
 import type { NodeNames, TransportHarness } from "../../contract/transport-node.ts";
 import { FaultProxy } from "../../integration/fault-proxy.ts";
 
-const secret = "a secret of the tests, long enough";
+export const secret = "a secret of the tests, long enough";
 
 /** Short, so that tests of silence are: a tick is 50 ms. */
 const silenceMs = 200;
 
-const quietLogger: Logger = {
+export const quietLogger: Logger = {
   debug: () => undefined,
   info: () => undefined,
   warn: () => undefined,
@@ -23,7 +20,7 @@ const quietLogger: Logger = {
   child: () => quietLogger,
 };
 
-function identityOf(names: NodeNames): NodeIdentity {
+export function identityOf(names: NodeNames): NodeIdentity {
   const { nodeId, storeId, clusterId } = names;
   return {
     nodeId,
@@ -36,27 +33,21 @@ function identityOf(names: NodeNames): NodeIdentity {
   };
 }
 
-const systemEffects = {
+export const systemEffects = {
   clock: createClock(),
   timers: createTimers(),
   random: createRandom(),
   logger: quietLogger,
 };
 
-export function createTransport(
-  names: NodeNames,
-  port: number,
-  options: Partial<TcpTransportOptions> = {},
-  logger = quietLogger,
-): Transport {
-  const listen = { host: "127.0.0.1", port };
-  const identity = identityOf(names);
+function createTransport(names: NodeNames, port: number, logger: Logger): Transport {
   const deps = { ...systemEffects, logger };
-  return createTcpTransport(deps, { identity, listen, secret, silenceMs, ...options });
+  const listen = { host: "127.0.0.1", port };
+  return createTcpTransport(deps, { identity: identityOf(names), listen, secret, silenceMs });
 }
 
 /** Looks at each turn of the event loop; a minute is the most. */
-async function settle(until: () => boolean): Promise<void> {
+export async function settle(until: () => boolean): Promise<void> {
   const endMs = performance.now() + 60_000;
   while (!until()) {
     if (performance.now() > endMs) throw new Error(`not so within a minute: ${until.toString()}`);
@@ -82,8 +73,15 @@ async function openProxy(): Promise<FaultProxy> {
 
 const nodeNames = ["a", "b", "c"];
 
+export interface TcpHarness extends TransportHarness {
+  /** Where the newest node of that id listens itself. */
+  port(nodeId: string): number;
+  /** The proxy between two nodes. */
+  way(from: string, to: string): FaultProxy;
+}
+
 /** Each node reaches each other one through a proxy of its own. */
-export async function createTcpHarness(): Promise<TransportHarness> {
+export async function createTcpHarness(logger = quietLogger): Promise<TcpHarness> {
   const ways = new Map<string, FaultProxy>();
   for (const from of nodeNames) {
     for (const to of nodeNames) if (from !== to) ways.set(`${from} ${to}`, await openProxy());
@@ -97,6 +95,8 @@ export async function createTcpHarness(): Promise<TransportHarness> {
   }
 
   return {
+    way,
+    port: (nodeId) => way(nodeNames.find((other) => other !== nodeId) ?? "", nodeId).target.port,
     create(names) {
       const port = ports.pop();
       if (port === undefined) throw new Error("no port is left");
@@ -104,7 +104,7 @@ export async function createTcpHarness(): Promise<TransportHarness> {
         const proxy = ways.get(`${from} ${names.nodeId}`);
         if (proxy !== undefined) proxy.target = { host: "127.0.0.1", port };
       }
-      return createTransport(names, port);
+      return createTransport(names, port, logger);
     },
     address: (to, from): NodeAddress => ({
       nodeId: to,
