@@ -136,10 +136,9 @@ class QueueNode implements ManagedNode {
       await this.openReplicas(null);
       return;
     }
-    const { start } = network.cluster;
-    if (start) await this.openReplicas(start);
-    await network.start();
     const { cluster, view } = network;
+    if (cluster.start) await this.openReplicas(cluster.start);
+    await network.start();
     const { shards, effects } = this;
     const { clock, timers, logger } = effects;
     this.members = new MemberService({ cluster, view, shards, clock, timers });
