@@ -42,6 +42,7 @@ export interface PeerDeps {
 type Diallers = Readonly<Record<Channel, Dialler>>;
 
 export class Peer {
+  /** Where it is dialled. */
   address: NodeAddress;
   /** Who answers there; known from the first connection on. */
   identity: NodeIdentity | null = null;
@@ -72,6 +73,13 @@ export class Peer {
 
   start(): void {
     this.diallers.control.start();
+  }
+
+  /** It is dialled there from now on; connections that stand are with the right node. */
+  moveTo(address: NodeAddress): void {
+    const isElsewhere = address.raft !== this.address.raft;
+    this.address = address;
+    if (isElsewhere) this.diallers.control.hurry();
   }
 
   /** Ends all connections for good; it is told if the peer was connected. */

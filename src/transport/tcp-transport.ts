@@ -121,9 +121,8 @@ class TcpTransport implements Transport {
     assert(!listed.has(this.identity.nodeId), "peers are other nodes", this.identity.nodeId);
     for (const [nodeId, peer] of this.byNode) {
       const address = listed.get(nodeId);
-      const stays = address !== undefined && address.raft === peer.address.raft;
-      if (stays) peer.address = address;
-      else this.remove(peer);
+      if (address === undefined) this.remove(peer);
+      else peer.moveTo(address);
     }
     for (const [nodeId, address] of listed) {
       if (this.byNode.has(nodeId)) continue;

@@ -103,7 +103,10 @@ export interface TransportListener {
 export interface Transport {
   /** Begins to listen and to dial. @throws if the address cannot be bound */
   start(listener: TransportListener): Promise<void>;
-  /** The nodes to keep connections with, this one left out; replaces the list. Others' connections end. */
+  /**
+   * The nodes to keep connections with, this one left out; replaces the list. Others' connections
+   * end. A node whose address changed keeps its connections and is dialled there later.
+   */
   setPeers(peers: readonly NodeAddress[]): void;
   /**
    * What this node says of itself from now on. Connections go on and the peers learn it, but for

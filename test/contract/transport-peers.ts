@@ -74,6 +74,21 @@ export function changes(world: World): void {
     assert.equal(a.count("connected c"), 1);
   });
 
+  it("keeps its connections with a node that is to be found elsewhere now", async () => {
+    const [a, b] = await world.pair();
+    a.transport.setPeers([{ ...world.harness.address("b", "a"), raft: "127.0.0.1:1" }]);
+    assert.ok(a.send(b, "control", 0, 1, "still there"));
+    await world.harness.settle(() => b.frames.length === 1);
+    await b.close();
+    await world.harness.settle(() => !a.sees(b));
+    const again = world.node("b");
+    again.transport.setPeers([world.harness.address("a", "b")]);
+    a.transport.setPeers([world.harness.address("b", "a")]);
+    await again.start();
+    await world.harness.settle(() => a.sees(again) && again.sees(a));
+    assert.deepEqual(a.events.slice(0, 2), ["connected b", `disconnected ${b.storeId} reset`]);
+  });
+
   it("tells its peers when it belongs to a cluster; connections go on", async () => {
     const [a, b] = [world.node("a", 1, ""), world.node("b", 2, "")];
     await world.start(a, b);
