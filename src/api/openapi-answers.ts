@@ -218,6 +218,10 @@ export const answerSchemas = {
     { purged: count("Tasks that are gone"), more: more() },
     { examples: [{ purged: 1000 }] },
   ),
+  Membership: Type.Object(
+    { voters: Type.Array(Type.String()), learners: Type.Array(Type.String()) },
+    { examples: [{ voters: ["n1", "n2", "n3"], learners: [] }] },
+  ),
   Paused: Type.Object({ paused: Type.Boolean() }, { examples: [{ paused: true }] }),
   CleanedUp: Type.Object(
     {

@@ -4,7 +4,7 @@ import type { AnswerName } from "./openapi-answers.ts";
 import { type BodySchemas, queueNamePattern, taskStates } from "./schema.ts";
 
 export interface RouteDescription {
-  readonly method: "get" | "post";
+  readonly method: "get" | "post" | "delete";
   /** Parameters in braces. */
   readonly path: string;
   readonly id: string;
@@ -218,6 +218,38 @@ const workers: readonly RouteDescription[] = [
 ];
 
 const admin: readonly RouteDescription[] = [
+  {
+    method: "post",
+    path: "/admin/members",
+    id: "addMember",
+    tag: "admin",
+    summary: "Take a node into the cluster: a learner first, a voter once it has caught up",
+    who: "admin",
+    at: "v1",
+    body: { schema: "member", example: { id: "n4", raft: "10.0.0.4:7000" } },
+    answers: { 200: ["Membership", "The membership after the change"] },
+  },
+  {
+    method: "delete",
+    path: "/admin/members/{id}",
+    id: "removeMember",
+    tag: "admin",
+    summary: "Remove a node from the cluster, the leader too",
+    who: "admin",
+    at: "v1",
+    answers: { 200: ["Membership", "The membership after the change"] },
+  },
+  {
+    method: "post",
+    path: "/admin/leader/transfer",
+    id: "transferLeader",
+    tag: "admin",
+    summary: "Hand leadership over, of one shard or of all that the target does not lead",
+    who: "admin",
+    at: "v1",
+    body: { schema: "transfer", example: { to: "n2" } },
+    answers: { 200: ["Membership", "The membership, as it was"] },
+  },
   {
     method: "get",
     path: "/admin/queues",

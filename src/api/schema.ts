@@ -98,6 +98,10 @@ function resultFields() {
   };
 }
 
+/** A node's name, and where it listens. */
+const nodeIdPattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
+const addressPattern = "^[A-Za-z0-9_.\\-\\[\\]:]{1,255}:[0-9]{1,5}$";
+
 /** All body schemas of one dialect, by route. Made once per server and dialect. */
 export function createBodySchemas(dialect: Dialect) {
   const closed = dialect === "v1" ? { additionalProperties: false } : {};
@@ -143,6 +147,22 @@ export function createBodySchemas(dialect: Dialect) {
       },
       closed,
     ),
+    member: Type.Object(
+      {
+        id: Type.String({ pattern: nodeIdPattern }),
+        raft: Type.String({ pattern: addressPattern, description: "host:port" }),
+        http: Type.Optional(Type.String({ maxLength: 300, pattern: "^https?://[^/]+/?$" })),
+        grpc: Type.Optional(Type.String({ pattern: addressPattern, description: "host:port" })),
+      },
+      closed,
+    ),
+    transfer: Type.Object(
+      {
+        shard: Type.Optional(integer(dialect, 0, limits.shards - 1)),
+        to: Type.Optional(Type.String({ pattern: nodeIdPattern })),
+      },
+      closed,
+    ),
     empty: Type.Object({}, closed),
   };
 }
@@ -154,6 +174,8 @@ export type ResultBody = Type.Static<BodySchemas["result"]>;
 export type ResultItem = Type.Static<BodySchemas["resultItem"]>;
 export type RedriveBody = Type.Static<BodySchemas["redrive"]>;
 export type PurgeBody = Type.Static<BodySchemas["purge"]>;
+export type MemberBody = Type.Static<BodySchemas["member"]>;
+export type TransferBody = Type.Static<BodySchemas["transfer"]>;
 export type CleanupBody = Type.Static<BodySchemas["cleanup"]>;
 export type CreateBatchBody = Type.Static<BodySchemas["createBatch"]>;
 export type ResultBatchBody = Type.Static<BodySchemas["resultBatch"]>;

@@ -263,7 +263,18 @@ class QueueNode implements ManagedNode {
       peers: () => network?.transport.peers() ?? [],
     });
     this.http = createHttpServer(
-      { router, admin, authenticator, clock, timers, random, logger, metrics, renderMetrics },
+      {
+        router,
+        admin,
+        members: this.members,
+        authenticator,
+        clock,
+        timers,
+        random,
+        logger,
+        metrics,
+        renderMetrics,
+      },
       {
         host: config.http.host,
         port: config.http.port,

@@ -9,11 +9,14 @@ import type { Authenticator, Identity } from "../../auth/authenticator.ts";
 import type { Clock, Logger, Metrics, Random, Timers } from "../../base/effects.ts";
 import type { QueueError } from "../../base/errors.ts";
 import type { Admin } from "../../router/admin.ts";
+import type { MembersAdmin } from "../../router/members.ts";
 import type { Router } from "../../router/router.ts";
 
 export interface HttpDeps {
   readonly router: Router;
   readonly admin: Admin;
+  /** Changes of the cluster; null where the node runs alone. */
+  readonly members: MembersAdmin | null;
   readonly authenticator: Authenticator;
   readonly clock: Clock;
   readonly timers: Timers;

@@ -96,20 +96,30 @@ export function post<T extends Type.TObject>(routes: RouteSet, route: PostRoute<
   });
 }
 
-export interface GetRoute {
+export interface BareRoute {
   readonly path: string;
   readonly role: Role | "any";
+  readonly scope?: Scope;
   readonly handle: (call: Call) => void;
 }
 
 /** A read; its handler looks at the query. */
-export function get(routes: RouteSet, route: GetRoute): void {
+export function get(routes: RouteSet, route: BareRoute): void {
+  bare(routes, "GET", route);
+}
+
+/** Removes what its path names. */
+export function del(routes: RouteSet, route: BareRoute): void {
+  bare(routes, "DELETE", route);
+}
+
+function bare(routes: RouteSet, method: "GET" | "DELETE", route: BareRoute): void {
   const { app, context, dialect } = routes;
   app.route({
-    method: "GET",
+    method,
     url: prefixOf(dialect) + route.path,
     onRequest: (request, _reply, done) => {
-      authenticate(context, request, route.role, null);
+      authenticate(context, request, route.role, route.scope ?? null);
       done();
     },
     handler: (request, reply) => {

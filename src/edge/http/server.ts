@@ -27,6 +27,7 @@ import { addClusterNodes, addRaftStatus } from "./routes/cluster.ts";
 import { addCreateRoutes } from "./routes/create.ts";
 import { addHealthRoutes } from "./routes/health.ts";
 import { addListRoutes } from "./routes/list.ts";
+import { addMemberRoutes } from "./routes/members.ts";
 import { addOpenApiRoute } from "./routes/openapi.ts";
 import { addReadRoutes } from "./routes/read.ts";
 import { addResultBatchRoute } from "./routes/result-batch.ts";
@@ -166,6 +167,7 @@ function createApp(context: HttpContext): FastifyInstance {
     addReadRoutes(routes);
     addListRoutes(routes);
     addAdminRoutes(routes);
+    addMemberRoutes(routes);
     addRaftStatus(routes);
     addClusterNodes(app, context, dialect === "v1" ? "/v1" : "/v1/codeq");
   }

@@ -11,6 +11,7 @@ import { createLogger } from "../../../src/platform/logger.ts";
 import { createMetrics, type MetricsRegistry } from "../../../src/platform/metrics.ts";
 import { createClock, createRandom, createTimers } from "../../../src/platform/system.ts";
 import { ScriptedAdmin } from "./scripted-admin.ts";
+import { ScriptedMembers } from "./scripted-members.ts";
 import { ScriptedRouter } from "./scripted-router.ts";
 
 export interface Setup {
@@ -34,6 +35,7 @@ export interface Answer {
 export class Harness {
   readonly router = new ScriptedRouter();
   readonly admin = new ScriptedAdmin();
+  readonly members = new ScriptedMembers();
   readonly logLines: string[] = [];
   readonly metrics: MetricsRegistry = createMetrics();
   readonly server: HttpServer;
@@ -45,6 +47,7 @@ export class Harness {
       {
         router: this.router,
         admin: this.admin,
+        members: this.members,
         authenticator: createAuthenticator({
           tokens: setup.tokens ?? [],
           open: setup.tokens === undefined,

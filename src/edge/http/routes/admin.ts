@@ -98,8 +98,9 @@ function cleanup(context: HttpContext, body: CleanupBody, call: Call): void {
   });
 }
 
-interface Action {
-  readonly name: "redrive" | "purge" | "pause" | "resume" | "cleanup";
+/** What an admin did, for the log. */
+export interface Action {
+  readonly name: string;
   readonly queue: string | undefined;
 }
 
@@ -139,7 +140,8 @@ function act(
   );
 }
 
-function audit(context: HttpContext, call: Call, action: Action, outcome: LogFields): void {
+/** Leaves the line of an action in the log. */
+export function audit(context: HttpContext, call: Call, action: Action, outcome: LogFields): void {
   const { subject, tenant } = call.identity;
   context.deps.logger.info("admin action", {
     requestId: call.request.id,

@@ -11,7 +11,7 @@ import type { CreateResults, NewTask, TaskExtras, TaskView } from "../../../rout
 import { type Call, type HttpContext, sendError, sendJson } from "../context.ts";
 import { post, type RouteSet, singleBodyBytes } from "../routing.ts";
 import { clamped, delayMsOf } from "./fields.ts";
-import { checkItem } from "./items.ts";
+import { allElsewhere, checkItem } from "./items.ts";
 
 export function addCreateRoutes(routes: RouteSet): void {
   const { context, schemas } = routes;
@@ -43,7 +43,7 @@ function createOne(routes: RouteSet, body: CreateBody, call: Call): void {
   const { tenant } = call.identity;
   const task = toNewTask(context, call, body, headerKey(call), "");
   const { payload } = body;
-  const batch = context.deps.router.createBatch(tenant);
+  const batch = context.deps.router.createBatch(tenant, "ifConcerned");
   batch.add(task, payload.bytes, payload.from, payload.to);
   batch.send(null, (results) => {
     const error = results.error(0);
@@ -70,7 +70,7 @@ function createMany(routes: RouteSet, body: CreateBatchBody, call: Call): void {
     const text = "Idempotency-Key is for single tasks: give each task its idempotencyKey";
     throw new QueueError("invalid_argument", text, { field: "Idempotency-Key" });
   }
-  const batch = context.deps.router.createBatch(tenant);
+  const batch = context.deps.router.createBatch(tenant, "ifConcerned");
   const items: Item[] = [];
   for (const [i, value] of body.tasks.entries()) {
     const item = toItem(routes, call, value, `tasks[${i}]`);
@@ -79,6 +79,11 @@ function createMany(routes: RouteSet, body: CreateBatchBody, call: Call): void {
     else batch.add(item.task, item.payload.bytes, item.payload.from, item.payload.to);
   }
   batch.send(null, (results) => {
+    const elsewhere = allElsewhere([results]);
+    if (elsewhere) {
+      sendError(context, call, elsewhere);
+      return;
+    }
     answerMany(routes, tenant, items, results).then(
       (text) => sendJson(call.reply, 200, text),
       (thrown) => sendError(context, call, toQueueError(thrown)),

@@ -1,5 +1,6 @@
 /** Items of a batch, each checked by itself so that a bad one does not spoil the others. */
 import type Type from "typebox";
+import { errorCodes, type QueueError } from "../../../base/errors.ts";
 import type { Call } from "../context.ts";
 import { dropEmpty, type SchemaComplaint, toValidationError } from "../validation.ts";
 
@@ -17,4 +18,31 @@ export function checkItem<T>(call: Call, schema: Type.TSchema, value: unknown, p
     throw toValidationError(validate.errors?.[0] as SchemaComplaint | undefined, path);
   }
   return value as T;
+}
+
+interface Answers {
+  readonly count: number;
+  readonly codes: Uint8Array;
+  error(i: number): QueueError | undefined;
+}
+
+/**
+ * Whether a batch concerns nothing that this node leads: then the caller is sent to a leader with all
+ * of it (SPEC section 7). Items that were refused for what they are do not count.
+ */
+export function allElsewhere(answers: readonly Answers[]): QueueError | undefined {
+  const { number } = errorCodes.not_leader;
+  let first: QueueError | undefined;
+  for (const { count, codes, error } of answers.map(bound)) {
+    for (let i = 0; i < count; i++) {
+      if (codes[i] === number) first ??= error(i);
+      else if (codes[i] !== errorCodes.invalid_argument.number) return undefined;
+    }
+  }
+  return first;
+}
+
+function bound(answers: Answers): Answers {
+  const { count, codes } = answers;
+  return { count, codes, error: (i) => answers.error(i) };
 }

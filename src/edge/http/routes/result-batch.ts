@@ -4,10 +4,10 @@ import { itemErrorJson } from "../../../api/wire-errors.ts";
 import { QueueError } from "../../../base/errors.ts";
 import { parseTaskId } from "../../../base/task-id.ts";
 import type { SettleBatch, SettleResults } from "../../../router/router.ts";
-import { type Call, sendJson } from "../context.ts";
+import { type Call, sendError, sendJson } from "../context.ts";
 import { post, type RouteSet } from "../routing.ts";
 import { noSuchTask } from "./fields.ts";
-import { checkItem } from "./items.ts";
+import { allElsewhere, checkItem } from "./items.ts";
 import { addResult, resultJson } from "./result.ts";
 
 export function addResultBatchRoute(routes: RouteSet): void {
@@ -55,10 +55,16 @@ function settleMany(routes: RouteSet, body: ResultBatchBody, call: Call): void {
   }
   const sent = [...groups.values()].filter((group) => group.places.length > 0);
   let waiting = sent.length;
-  const finish = () => sendJson(call.reply, 200, `{"results":[${parts.join()}]}`);
+  const answers: SettleResults[] = [];
+  const finish = () => {
+    const elsewhere = allElsewhere(answers);
+    if (elsewhere) sendError(routes.context, call, elsewhere);
+    else sendJson(call.reply, 200, `{"results":[${parts.join()}]}`);
+  };
   if (waiting === 0) finish();
   for (const group of sent) {
     group.batch.send((results) => {
+      answers.push(results);
       tell(routes, group, results, parts);
       if (--waiting === 0) finish();
     });
@@ -73,7 +79,7 @@ function groupOf(
 ): Group {
   const known = groups.get(workerId);
   if (known !== undefined) return known;
-  const batch = routes.context.deps.router.settleBatch(tenant, workerId);
+  const batch = routes.context.deps.router.settleBatch(tenant, workerId, "ifConcerned");
   const group: Group = { batch, places: [], items: [] };
   groups.set(workerId, group);
   return group;

@@ -84,7 +84,7 @@ function settleRoute<T extends Type.TObject<{ workerId: Type.TOptional<Type.TStr
       const id = requestedId(call);
       const { tenant, subject } = call.identity;
       const workerId = workerIdOf(body) ?? subject;
-      const batch = context.deps.router.settleBatch(tenant, workerId);
+      const batch = context.deps.router.settleBatch(tenant, workerId, "ifConcerned");
       route.add(batch, id, body, call);
       batch.send((results) => {
         const error = results.error(0);
