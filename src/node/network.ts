@@ -3,11 +3,13 @@
 import type { NodeDescription } from "../router/cluster-look.ts";
 import { PeerCalls } from "../router/peer-calls.ts";
 import { createRaftView } from "../router/raft-view.ts";
+import type { ShardRouter } from "../router/shard-router.ts";
 import type { ClusterView } from "../router/shard-routes.ts";
 import type { LogStart } from "../shard/log-store.ts";
 import { PeerLink } from "../shard/peer-link.ts";
-import type { Shard } from "../shard/shard.ts";
-import type { ClusterFile } from "../storage/cluster-file.ts";
+import type { Shard, ShardListener } from "../shard/shard.ts";
+import { type ClusterFile, readClusterFile, writeClusterFile } from "../storage/cluster-file.ts";
+import type { Files } from "../storage/files.ts";
 import type { DataDirectory } from "../storage/store-directory.ts";
 import { createTcpTransport } from "../transport/tcp-transport.ts";
 import type { NodeAddress, Transport } from "../transport/transport.ts";
@@ -117,4 +119,31 @@ export function addressOf(
 ): string {
   if (!at) return "";
   return at.host.includes(":") ? `[${at.host}]:${at.port}` : `${at.host}:${at.port}`;
+}
+
+/** What the data directory belongs to; one that was a node of its own founds a cluster of one. */
+export function storedCluster(
+  files: Files,
+  { identity, isNew }: DataDirectory,
+  root: string,
+  self: NodeDescription,
+): ClusterFile | null {
+  const stored = readClusterFile(files, root);
+  if (stored || isNew || identity.clusterId === "") return stored;
+  const { id: nodeId, raftAddr: raft, httpUrl: http, grpcAddr: grpc } = self;
+  const founder = { storeId: identity.storeId, nodeId, raft, http, grpc };
+  const file = { clusterId: identity.clusterId, founders: [founder] };
+  writeClusterFile(files, root, file);
+  return file;
+}
+
+/** The router, and the network that must hear of new members at once. */
+export function withMembers(router: ShardRouter, network: Network): ShardListener {
+  return {
+    ready: (shard, queues) => router.ready(shard, queues),
+    leaseCanceled: (...notice) => router.leaseCanceled(...notice),
+    ended: (runKeys) => router.ended(runKeys),
+    leadership: (shard) => router.leadership(shard),
+    members: () => network.cluster.membersChanged(),
+  };
 }

@@ -17,10 +17,9 @@ import { AdminRouter, type NodeDescription } from "../router/admin-router.ts";
 import { ShardRouter } from "../router/shard-router.ts";
 import type { LogStart } from "../shard/log-store.ts";
 import type { Replica } from "../shard/replica.ts";
-import type { Shard, ShardListener } from "../shard/shard.ts";
-import { type ClusterFile, readClusterFile, writeClusterFile } from "../storage/cluster-file.ts";
+import type { Shard } from "../shard/shard.ts";
+import { writeClusterFile } from "../storage/cluster-file.ts";
 import { generationPath, readCurrent } from "../storage/current-file.ts";
-import type { Files } from "../storage/files.ts";
 import { sampleFreeSpace } from "../storage/free-space.ts";
 import { createLevelKv } from "../storage/level-kv.ts";
 import { createNodeFiles } from "../storage/node-files.ts";
@@ -32,7 +31,7 @@ import { loadTokens } from "./config-tokens.ts";
 import { type LeaderBalance, startLeaderBalance } from "./leader-balance.ts";
 import type { ManagedNode, NodeEffects } from "./lifecycle.ts";
 import { MemberService } from "./member-service.ts";
-import { addressOf, createNetwork, type Network } from "./network.ts";
+import { addressOf, createNetwork, type Network, storedCluster, withMembers } from "./network.ts";
 import { createRouterMetrics, type ShardSampler, startShardMetrics } from "./node-metrics.ts";
 import { openReplica } from "./open-replica.ts";
 import { packageVersion } from "./package-version.ts";
@@ -380,31 +379,4 @@ class QueueNode implements ManagedNode {
       await new Promise<void>((resolve) => timers.after(drainPollMs, resolve));
     }
   }
-}
-
-/** What the data directory belongs to; one that was a node of its own founds a cluster of one. */
-function storedCluster(
-  files: Files,
-  { identity, isNew }: DataDirectory,
-  root: string,
-  self: NodeDescription,
-): ClusterFile | null {
-  const stored = readClusterFile(files, root);
-  if (stored || isNew || identity.clusterId === "") return stored;
-  const { id: nodeId, raftAddr: raft, httpUrl: http, grpcAddr: grpc } = self;
-  const founder = { storeId: identity.storeId, nodeId, raft, http, grpc };
-  const file = { clusterId: identity.clusterId, founders: [founder] };
-  writeClusterFile(files, root, file);
-  return file;
-}
-
-/** The router, and the network that must hear of new members at once. */
-function withMembers(router: ShardRouter, network: Network): ShardListener {
-  return {
-    ready: (shard, queues) => router.ready(shard, queues),
-    leaseCanceled: (...notice) => router.leaseCanceled(...notice),
-    ended: (runKeys) => router.ended(runKeys),
-    leadership: (shard) => router.leadership(shard),
-    members: () => network.cluster.membersChanged(),
-  };
 }
