@@ -23,6 +23,9 @@ export interface NodeOptions {
   readonly env: Readonly<Record<string, string>>;
   /** Flags of Node itself, such as `--cpu-prof`. */
   readonly execArgv: readonly string[];
+  /** Where they are the choice of others: the nodes of a cluster share a token. */
+  readonly token?: string;
+  readonly ports?: { readonly http: number; readonly grpc: number };
 }
 
 export class NodeProcess {
@@ -39,7 +42,7 @@ export class NodeProcess {
     options: NodeOptions,
     ports: { readonly http: number; readonly grpc: number },
   ) {
-    const token = randomBytes(24).toString("hex");
+    const token = options.token ?? randomBytes(24).toString("hex");
     const grpc = `127.0.0.1:${ports.grpc}`;
     this.options = options;
     this.directory = mkdtempSync(join(options.folder, "quorumq-bench-"));
@@ -57,15 +60,25 @@ export class NodeProcess {
 
   /** Starts a node on an empty directory and waits until it is ready. */
   static async start(options: NodeOptions): Promise<NodeProcess> {
-    const node = new NodeProcess(options, { http: await freePort(), grpc: await freePort() });
+    const node = await NodeProcess.prepare(options);
     await node.launch();
     return node;
+  }
+
+  /** A node that is not started yet. */
+  static async prepare(options: NodeOptions): Promise<NodeProcess> {
+    const ports = options.ports ?? { http: await freePort(), grpc: await freePort() };
+    return new NodeProcess(options, ports);
   }
 
   get pid(): number {
     const pid = this.child?.pid;
     if (pid === undefined) throw new Error("the node does not run");
     return pid;
+  }
+
+  get isRunning(): boolean {
+    return this.child !== null;
   }
 
   /** @returns ms from the start of the process to /readyz 200 */

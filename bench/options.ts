@@ -22,6 +22,10 @@ export interface BenchOptions {
   /** Sizes for `cycle` and `single`, in bytes. */
   readonly payloads: readonly number[];
   readonly durability: "always" | "interval";
+  /** 1, or a cluster of 3. */
+  readonly nodes: number;
+  /** Shards of the node or cluster. */
+  readonly shards: number;
   /** Where data directories are made: must be a real disk, not a tmpfs. */
   readonly folder: string;
   /** Where CPU profiles of node and load are written; null for none. */
@@ -30,7 +34,7 @@ export interface BenchOptions {
 
 export const usage = `npm run bench -- [--scenario ${scenarioNames.join("|")}|all] [--quick]
   [--payload 14,1024,16384] [--durability always|interval] [--data <folder>] [--name <name>]
-  [--profile <folder>]`;
+  [--nodes 1|3] [--shards <n>] [--profile <folder>]`;
 
 const payloadsDefault = "14,1024,16384";
 const payloadBytesMax = 1024 * 1024;
@@ -45,6 +49,8 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       name: { type: "string" },
       payload: { type: "string", default: payloadsDefault },
       durability: { type: "string", default: "always" },
+      nodes: { type: "string", default: "1" },
+      shards: { type: "string", default: "1" },
       data: { type: "string", default: "/var/tmp" },
       profile: { type: "string" },
     },
@@ -55,6 +61,10 @@ export function parseOptions(args: readonly string[]): BenchOptions {
   if (durability !== "always" && durability !== "interval") {
     throw new Error("--durability is always or interval");
   }
+  const nodes = Number(values.nodes);
+  if (nodes !== 1 && nodes !== 3) throw new Error("--nodes is 1 or 3");
+  const shards = Number(values.shards);
+  if (!Number.isInteger(shards) || shards < 1 || shards > 256) throw new Error("--shards: 1..256");
   const name = values.name ?? values.scenario.replaceAll(",", "-");
   if (!/^[\w.-]{1,64}$/u.test(name)) throw new Error("--name: letters, digits, dots and dashes");
   return {
@@ -63,6 +73,8 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     name: values.quick ? `${name}-quick` : name,
     payloads: values.payload.split(",").map(toPayloadBytes),
     durability,
+    nodes,
+    shards,
     folder: values.data,
     profileFolder: values.profile ?? null,
   };

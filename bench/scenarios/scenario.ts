@@ -1,9 +1,11 @@
 /** What every scenario gets, and the node it asks for. */
+
+import { ClusterProcess } from "../cluster-process.ts";
 import type { StreamPlan } from "../load/protocol.ts";
 import type { RunOptions } from "../load-process.ts";
 import type { Machine } from "../measure/machine.ts";
 import type { Measurement } from "../measurement.ts";
-import { NodeProcess } from "../node-process.ts";
+import { type NodeOptions, NodeProcess } from "../node-process.ts";
 import type { BenchOptions } from "../options.ts";
 
 export interface BenchContext {
@@ -20,11 +22,14 @@ export async function withNode<T>(
   env: Readonly<Record<string, string>>,
   use: (node: NodeProcess) => Promise<T>,
 ): Promise<T> {
-  const node = await NodeProcess.start({
+  const shards = options.shards === 1 ? {} : { QUORUMQ_STORAGE_NUM_SHARDS: String(options.shards) };
+  const nodeOptions = {
     folder: options.folder,
-    env: { ...durabilityEnv(options), ...env },
+    env: { ...durabilityEnv(options), ...shards, ...env },
     execArgv: profileArgv(options),
-  });
+  };
+  if (options.nodes > 1) return withCluster(options.nodes, nodeOptions, use);
+  const node = await NodeProcess.start(nodeOptions);
   try {
     return await use(node);
   } catch (error) {
@@ -36,13 +41,31 @@ export async function withNode<T>(
   }
 }
 
+async function withCluster<T>(
+  count: number,
+  options: NodeOptions,
+  use: (node: NodeProcess) => Promise<T>,
+): Promise<T> {
+  const cluster = await ClusterProcess.start(options, count);
+  try {
+    return await use(await cluster.leader());
+  } catch (error) {
+    const dead = cluster.nodes.find(({ death }) => death !== null);
+    if (dead) throw new Error(dead.death ?? "", { cause: error });
+    throw error;
+  } finally {
+    await cluster.stop();
+  }
+}
+
 export function runOptions({ options }: BenchContext, node: NodeProcess): RunOptions {
   return { serverPid: node.pid, execArgv: profileArgv(options) };
 }
 
 /** The words that stand in every line. */
 export function durabilityText({ options }: BenchContext): string {
-  return options.durability === "always" ? "fsync before every ack" : "fsync every 100 ms";
+  if (options.durability !== "always") return "fsync every 100 ms";
+  return options.nodes === 1 ? "fsync before every ack" : "fsync on a majority before every ack";
 }
 
 /** The shape of a load without secrets and addresses. */
