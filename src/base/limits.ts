@@ -273,6 +273,8 @@ export const limits = {
   peerKeepaliveMs: 10_000,
   /** Ms that frames get to leave when the transport closes. */
   peerCloseMs: 500,
+  /** Bytes of frames of a peer that is not connected yet, while it is already to it. */
+  earlyBytes: 1 * MiB,
   /** A refusal is told once in so many ms for each address and reason, of so many of them. */
   refusalMs: 60_000,
   refusals: 1024,

@@ -9,6 +9,7 @@
 
 import type { StoreId } from "../base/brand.ts";
 import type { Clock, Random, Timers } from "../base/effects.ts";
+import { limits } from "../base/limits.ts";
 import type { CloseCause, Connection, ConnectionEvents, Opened } from "./connection.ts";
 import { Dialler } from "./dialler.ts";
 import { frameHeadBytes } from "./frame.ts";
@@ -39,6 +40,14 @@ export interface PeerDeps {
   failed(peer: Peer, cause: CloseCause): void;
 }
 
+interface EarlyFrame {
+  readonly connection: Connection;
+  readonly channel: Channel;
+  readonly group: number;
+  readonly type: number;
+  readonly body: Buffer;
+}
+
 type Diallers = Readonly<Record<Channel, Dialler>>;
 
 export class Peer {
@@ -49,6 +58,9 @@ export class Peer {
   private readonly deps: PeerDeps;
   private readonly diallers: Diallers;
   private readonly inbound = new Map<Channel, Connection>();
+  /** Frames that came before it was connected. */
+  private readonly early: EarlyFrame[] = [];
+  private earlyBytes = 0;
   private isConnected = false;
   private isEnding = false;
   private wasConnected = false;
@@ -147,7 +159,6 @@ export class Peer {
     }
     this.inbound.set(channel, connection);
     if (channel === "control" || this.identity?.storeId !== peer.storeId) this.identity = peer;
-    if (!this.isConnected) connection.pause();
     if (channel === "control") {
       this.diallers.control.hurry();
       this.maybeConnected();
@@ -156,7 +167,19 @@ export class Peer {
 
   /** A frame on a connection that the peer dialled. */
   frame(connection: Connection, channel: Channel, group: number, type: number, body: Buffer): void {
-    if (!this.isConnected || this.inbound.get(channel) !== connection) return;
+    if (this.inbound.get(channel) !== connection) return;
+    const frame = { connection, channel, group, type, body };
+    if (this.isConnected) {
+      this.give(frame);
+      return;
+    }
+    // The peer may send as soon as it is connected itself, which may be a little earlier.
+    this.early.push(frame);
+    this.earlyBytes += frameHeadBytes + body.length;
+    if (this.earlyBytes > limits.earlyBytes) connection.pause();
+  }
+
+  private give({ channel, group, type, body }: EarlyFrame): void {
     if (group === nodeGroup && type === ownTypes.cluster) this.deps.clusterChanged(this, body);
     else this.deps.frame(this, channel, group, type, body);
   }
@@ -232,6 +255,12 @@ export class Peer {
     this.isConnected = true;
     this.wasConnected = true;
     this.deps.connected(this, identity);
+    const early = this.takeEarly();
+    for (const frame of early) {
+      if (this.isConnected && this.inbound.get(frame.channel) === frame.connection) {
+        this.give(frame);
+      }
+    }
     for (const connection of this.inbound.values()) connection.resume();
   }
 
@@ -239,6 +268,7 @@ export class Peer {
   private lose(reset: boolean): void {
     const { identity, isConnected } = this;
     this.noteContact();
+    this.takeEarly();
     for (const connection of this.inbound.values()) connection.close();
     this.inbound.clear();
     this.stopLong();
@@ -250,6 +280,11 @@ export class Peer {
   private stopLong(): void {
     this.diallers.append.stop();
     this.diallers.bulk.stop();
+  }
+
+  private takeEarly(): readonly EarlyFrame[] {
+    this.earlyBytes = 0;
+    return this.early.splice(0);
   }
 
   private noteContact(): void {

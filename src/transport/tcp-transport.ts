@@ -54,6 +54,8 @@ export interface TcpTransportOptions {
   readonly secret: string;
   /** Ms of silence on a control connection after which it counts as lost. */
   readonly silenceMs?: number;
+  /** The same for the other two, on which answers wait behind what is long. */
+  readonly stallMs?: number;
 }
 
 export function createTcpTransport(
@@ -91,7 +93,8 @@ class TcpTransport implements Transport {
     this.options = options;
     this.identity = options.identity;
     this.tickMs = silenceMs / ticksOfSilence;
-    const stallTicks = Math.ceil(Math.max(limits.peerStallMs, silenceMs) / this.tickMs);
+    const stallMs = options.stallMs ?? limits.peerStallMs;
+    const stallTicks = Math.ceil(Math.max(stallMs, silenceMs) / this.tickMs);
     this.quietMax = { control: ticksOfSilence, append: stallTicks, bulk: stallTicks };
     this.handshakes = {
       nonce: () => {

@@ -200,11 +200,13 @@ test("5.3-04 a length and then silence takes no memory", async () => {
 test("5.3-04 of one address two strangers are kept, of all 64; the oldest makes room", async () => {
   const a = await startNode("a", "b");
   const open = () => raws.filter((raw) => raw.isConnected && !raw.isClosed).length;
+  const fromMs = performance.now();
   const first = Array.from({ length: 5 }, () => dial());
   await settle(() => first.every((raw) => raw.isConnected) && open() === 2);
   for (let i = 0; i < 40; i++) for (let j = 0; j < 2; j++) dial(`127.0.1.${i + 1}`);
   await settle(() => raws.every((raw) => raw.isConnected) && open() <= limits.strangers);
   assert.equal(open(), limits.strangers);
+  assert.ok(performance.now() - fromMs < limits.handshakeMs, "before their time was up");
   await servesAnother(a);
 });
 
@@ -218,6 +220,14 @@ test("5.3-05 frames of a node that is no member any more are dropped", async () 
   raw.greet({ identity: b });
   await settle(() => raw.isClosed);
   assert.deepEqual(a.refusals, ["unlisted"]);
+});
+
+test("a node that dials control anew was lost, whatever its old connections look like", async () => {
+  const [a, peer] = await startPair();
+  const raw = dial();
+  raw.greet({ identity: b, channel: "control" });
+  await settle(() => raw.isWelcome);
+  assert.deepEqual(a.events.slice(0, 2), ["connected b", `disconnected ${peer.storeId} reset`]);
 });
 
 test("5.3-10 yesterday's talk is worth nothing today", async () => {

@@ -9,7 +9,7 @@ import {
   type NodeIdentity,
   nodeGroup,
 } from "../../../src/transport/transport.ts";
-import { secret } from "./tcp-world.ts";
+import { listenHost, secret } from "./tcp-world.ts";
 
 export interface Forgery {
   readonly identity: NodeIdentity;
@@ -36,7 +36,7 @@ export class RawNode {
   private onFrame: (type: number, body: Buffer) => void = () => undefined;
 
   constructor(port: number, from = "127.0.0.1") {
-    this.socket = connect({ port, host: "127.0.0.1", localAddress: from, noDelay: true });
+    this.socket = connect({ port, host: listenHost, localAddress: from, noDelay: true });
     const decoder = new FrameDecoder(frameBodyBytesMax, (_group, type, body) => {
       this.seen.push({ type, body });
       this.onFrame(type, body);

@@ -10,7 +10,9 @@ import { FaultProxy } from "../../integration/fault-proxy.ts";
 export const secret = "a secret of the tests, long enough";
 
 /** Short, so that tests of silence are: a tick is 50 ms. */
-const silenceMs = 200;
+export const silenceMs = 200;
+/** Shorter than what slow lines take in the tests. */
+const stallMs = 1_000;
 
 export const quietLogger: Logger = {
   debug: () => undefined,
@@ -42,8 +44,9 @@ export const systemEffects = {
 
 function createTransport(names: NodeNames, port: number, logger: Logger): Transport {
   const deps = { ...systemEffects, logger };
-  const listen = { host: "127.0.0.1", port };
-  return createTcpTransport(deps, { identity: identityOf(names), listen, secret, silenceMs });
+  const listen = { host: listenHost, port };
+  const identity = identityOf(names);
+  return createTcpTransport(deps, { identity, listen, secret, silenceMs, stallMs });
 }
 
 /** Looks at each turn of the event loop; a minute is the most. */
@@ -57,13 +60,9 @@ export async function settle(until: () => boolean): Promise<void> {
   }
 }
 
-/** Ports that were free a moment ago, all different. */
-async function freePorts(count: number): Promise<number[]> {
-  const probes = await Promise.all(Array.from({ length: count }, () => openProxy()));
-  const ports = probes.map((probe) => probe.port);
-  await Promise.all(probes.map((probe) => probe.close()));
-  return ports;
-}
+/** An address of the loopback network that no other process listens on: ports need no probing. */
+export const listenHost = `127.${64 + ((process.pid >> 16) % 64)}.${(process.pid >> 8) & 255}.${process.pid & 255}`;
+const firstPort = 7001;
 
 async function openProxy(): Promise<FaultProxy> {
   const proxy = new FaultProxy({ host: "127.0.0.1", port: 1 });
@@ -86,7 +85,7 @@ export async function createTcpHarness(logger = quietLogger): Promise<TcpHarness
   for (const from of nodeNames) {
     for (const to of nodeNames) if (from !== to) ways.set(`${from} ${to}`, await openProxy());
   }
-  const ports = await freePorts(6);
+  let created = 0;
 
   function way(from: string, to: string): FaultProxy {
     const proxy = ways.get(`${from} ${to}`);
@@ -98,11 +97,10 @@ export async function createTcpHarness(logger = quietLogger): Promise<TcpHarness
     way,
     port: (nodeId) => way(nodeNames.find((other) => other !== nodeId) ?? "", nodeId).target.port,
     create(names) {
-      const port = ports.pop();
-      if (port === undefined) throw new Error("no port is left");
+      const port = firstPort + created++;
       for (const from of nodeNames) {
         const proxy = ways.get(`${from} ${names.nodeId}`);
-        if (proxy !== undefined) proxy.target = { host: "127.0.0.1", port };
+        if (proxy !== undefined) proxy.target = { host: listenHost, port };
       }
       return createTransport(names, port, logger);
     },
