@@ -11,6 +11,9 @@ const entry = fileURLToPath(new URL("../../dist/main.cjs", import.meta.url));
 /** A start, or a command, that takes longer is stuck. */
 const patienceMs = 20_000;
 
+/** Every secret of these tests holds this text: nothing that a server writes may. */
+export const canary = "canary-5f1d";
+
 export type Env = Readonly<Record<string, string>>;
 
 export interface Ended {
@@ -59,6 +62,10 @@ function spawnQuorumq(args: readonly string[], env: Env, cwd?: string): Spawned 
     output.stderr += text;
   });
   const ended = once(child, "close").then(([code, signal]): Ended => {
+    const told = `${output.stdout}${output.stderr}`
+      .split("\n")
+      .find((line) => line.includes(canary));
+    if (told !== undefined) throw new Error(`a secret was told: ${told}`);
     return { code: (code ?? signal) as number | string, ...output };
   });
   return { child, ended, output };

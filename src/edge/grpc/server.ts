@@ -11,6 +11,7 @@ import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation } from "grpc-health-check";
 import { loadWire } from "../../api/proto.ts";
 import type { ProducerClientEvent, WorkerClientEvent } from "../../api/proto-events.ts";
+import { RefusalLog } from "../../api/refusal-log.ts";
 import { limits } from "../../base/limits.ts";
 import type { CancelNotice } from "../../router/router.ts";
 import { brokenProtocol } from "./error-mapper.ts";
@@ -20,7 +21,7 @@ import type { StreamContext, StreamDeps } from "./stream-core.ts";
 import { StreamSet } from "./stream-set.ts";
 import { WorkerStream } from "./worker-stream.ts";
 
-export type GrpcServerDeps = Omit<StreamDeps, "wire" | "rules">;
+export type GrpcServerDeps = Omit<StreamDeps, "wire" | "rules" | "refusals">;
 
 export interface GrpcServerOptions {
   readonly addresses: readonly { readonly host: string; readonly port: number }[];
@@ -68,7 +69,7 @@ class StreamServer implements GrpcServer {
   constructor(deps: GrpcServerDeps, options: GrpcServerOptions) {
     const { payloadBytes, defaultMaxAttempts, defaultLeaseMs } = options;
     const rules = { payloadBytes, maxAttempts: defaultMaxAttempts, leaseMs: defaultLeaseMs };
-    this.deps = { ...deps, wire: loadWire(), rules };
+    this.deps = { ...deps, wire: loadWire(), rules, refusals: new RefusalLog(deps) };
     this.options = options;
     this.streams = new StreamSet(this.deps);
     this.grpcServer = new grpc.Server(serverOptions(this.gates));

@@ -8,6 +8,7 @@ import type { ServerDuplexStream } from "@grpc/grpc-js";
 import type { Wire } from "../../api/proto.ts";
 import type { StreamName } from "../../api/proto-cold.ts";
 import type { WireNode } from "../../api/proto-events.ts";
+import type { RefusalLog } from "../../api/refusal-log.ts";
 import {
   failedPreconditionName,
   grpcErrorText,
@@ -45,6 +46,7 @@ export interface StreamDeps {
   readonly node: NodeInfo;
   readonly wire: Wire;
   readonly rules: CreateRules & { readonly leaseMs: number };
+  readonly refusals: RefusalLog;
 }
 
 export type StreamCall<Event> = ServerDuplexStream<Event, Buffer>;
@@ -190,6 +192,10 @@ export class StreamCore<Event extends { readonly kind: string }> {
     if (this.phase === "closing" || this.phase === "over") return;
     this.phase = "closing";
     this.status = status;
+    if (status.code !== endedWell.code) {
+      const { requestId: stream, name: service } = this;
+      this.deps.refusals.note("stream refused", { stream, service, status: status.code });
+    }
     this.context.gate.setOpen(false);
     this.handler?.flowChanged();
     this.maybeFinish();

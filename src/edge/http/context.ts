@@ -3,6 +3,7 @@
  */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { JsonReader } from "../../api/json-reader.ts";
+import { RefusalLog } from "../../api/refusal-log.ts";
 import type { Dialect } from "../../api/schema.ts";
 import { toHttpError } from "../../api/wire-errors.ts";
 import type { Authenticator, Identity } from "../../auth/authenticator.ts";
@@ -61,6 +62,7 @@ export interface HttpContext {
   readonly deps: HttpDeps;
   readonly options: HttpOptions;
   readonly reader: JsonReader;
+  readonly refusals: RefusalLog;
   readonly startedMs: number;
   /** Reads that wait for a result; ended when the node drains. */
   readonly waits: Set<AbortController>;
@@ -75,6 +77,7 @@ export function createHttpContext(deps: HttpDeps, options: HttpOptions): HttpCon
     deps,
     options,
     reader: new JsonReader(seed.readInt32BE(0)),
+    refusals: new RefusalLog(deps),
     startedMs: deps.clock.monotonicMs(),
     waits: new Set(),
     isDraining: false,
@@ -106,7 +109,7 @@ export function sendJson(reply: FastifyReply, status: number, text: string): voi
   reply.code(status).header("content-type", jsonType).send(text);
 }
 
-/** Answers with an error's status, headers and body; logs refusals at debug, without bodies. */
+/** Answers with an error's status, headers and body, and logs that, without what was sent. */
 export function sendError(context: HttpContext, call: ErrorCall, error: QueueError): void {
   const { request, reply, allow } = call;
   const answer = toHttpError(error, {
@@ -114,14 +117,20 @@ export function sendError(context: HttpContext, call: ErrorCall, error: QueueErr
     url: request.url,
     ...(allow === undefined ? {} : { allow }),
   });
-  const { logger } = context.deps;
-  const fields = { requestId: request.id, method: request.method, code: error.code };
+  const fields = {
+    requestId: request.id,
+    method: request.method,
+    route: request.routeOptions.url ?? "none",
+    code: error.code,
+    from: request.ip,
+    ...(request.identity && { subject: request.identity.subject, tenant: request.identity.tenant }),
+  };
   if (error.code === "internal") {
     const { cause } = error;
     const text = cause instanceof Error ? (cause.stack ?? cause.message) : error.message;
-    logger.error("request failed", { ...fields, error: text });
+    context.deps.logger.error("request failed", { ...fields, error: text });
   } else {
-    logger.debug("request refused", fields);
+    context.refusals.note("request refused", fields);
   }
   if (context.isDraining) reply.header("connection", "close");
   reply.headers(answer.headers);

@@ -59,17 +59,22 @@ function fromFramework(thrown: unknown): QueueError {
   return toQueueError(thrown);
 }
 
-/** Answers on a connection whose bytes are no request, or did not come in time; then closes it. */
+/**
+ * Answers on a connection whose bytes are no request, or did not come in time; then closes it.
+ * @returns what was answered; null if nobody is there
+ */
 export function answerBrokenConnection(
   error: NodeJS.ErrnoException,
   socket: Duplex,
   requestId: string,
-): void {
+): ErrorCode | null {
   if (error.code === "ECONNRESET" || socket.destroyed || !socket.writable) {
     socket.destroy();
-    return;
+    return null;
   }
-  writeRaw(socket, connectionError(error.code), requestId);
+  const refusal = connectionError(error.code);
+  writeRaw(socket, refusal, requestId);
+  return refusal.code;
 }
 
 /** Writes an error as a whole response by hand and closes the connection. */

@@ -7,7 +7,7 @@
 import type { Server } from "node:http";
 import Fastify, { type FastifyHttpOptions, type FastifyInstance } from "fastify";
 import type { Random } from "../../base/effects.ts";
-import { QueueError } from "../../base/errors.ts";
+import { type ErrorCode, QueueError } from "../../base/errors.ts";
 import { limits } from "../../base/limits.ts";
 import {
   createHttpContext,
@@ -78,8 +78,15 @@ export function toBounds(given: Partial<HttpBounds> = {}): HttpBounds {
   };
 }
 
-/** Limits and timeouts of FAULTS 5.1, for every server of the edge. */
-export function serverOptions(random: Random, bounds: HttpBounds): FastifyHttpOptions<Server> {
+/**
+ * Limits and timeouts of FAULTS 5.1, for every server of the edge.
+ * @param refused - hears of connections whose bytes were refused
+ */
+export function serverOptions(
+  random: Random,
+  bounds: HttpBounds,
+  refused: (requestId: string, code: ErrorCode) => void = () => undefined,
+): FastifyHttpOptions<Server> {
   const prefix = Buffer.alloc(4);
   random.fill(prefix);
   const start = `${prefix.toString("hex")}-`;
@@ -112,7 +119,11 @@ export function serverOptions(random: Random, bounds: HttpBounds): FastifyHttpOp
       // The guard checks it, and answers with our own error body.
       requireHostHeader: false,
     },
-    clientErrorHandler: (error, socket) => answerBrokenConnection(error, socket, nextId()),
+    clientErrorHandler: (error, socket) => {
+      const requestId = nextId();
+      const code = answerBrokenConnection(error, socket, requestId);
+      if (code !== null) refused(requestId, code);
+    },
   };
 }
 
@@ -138,7 +149,9 @@ export async function listen(app: FastifyInstance, options: HttpAddress): Promis
 function createApp(context: HttpContext): FastifyInstance {
   const bounds = toBounds(context.options.bounds);
   const app = Fastify({
-    ...serverOptions(context.deps.random, bounds),
+    ...serverOptions(context.deps.random, bounds, (requestId, code) =>
+      context.refusals.note("request refused", { requestId, code }),
+    ),
     frameworkErrors: (error, request, reply) => answerThrown(context, error, request, reply),
   });
   boundServer(app, bounds);
