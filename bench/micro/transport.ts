@@ -33,6 +33,7 @@ class End implements TransportListener {
   isEnding = false;
   frames = 0;
   bytes = 0;
+  heard: (() => boolean) | null = null;
   private readonly changed: () => void;
 
   constructor(nodeId: string, port: number, changed: () => void) {
@@ -48,6 +49,7 @@ class End implements TransportListener {
   frame(_from: number, _channel: string, _group: number, _type: number, body: Buffer): void {
     this.frames++;
     this.bytes += body.length;
+    this.heard?.();
   }
 
   connected(): void {
@@ -115,9 +117,30 @@ function run(a: End, b: End, size: number, seconds: number): Promise<string> {
   });
 }
 
+/** One frame there and one back, one after the other. */
+function roundTrips(a: End, b: End, count: number): Promise<string> {
+  const body = Buffer.alloc(100, 7);
+  const fromMs = performance.now();
+  return new Promise((resolve) => {
+    let left = count;
+    b.heard = () => b.transport.send(a.identity.storeId, "append", 0, 1, [body]);
+    a.heard = () => {
+      if (left-- > 0) return a.transport.send(b.identity.storeId, "append", 0, 1, [body]);
+      b.heard = null;
+      a.heard = null;
+      const us = ((performance.now() - fromMs) * 1000) / count;
+      resolve(`there and back: ${us.toFixed(0)} µs`);
+      return true;
+    };
+    a.heard();
+  });
+}
+
 async function main(): Promise<void> {
   const seconds = Number(process.argv[2] ?? 2);
   const [a, b] = await connectedPair();
+  await roundTrips(a, b, 2_000);
+  console.log(await roundTrips(a, b, 20_000));
   await run(a, b, 200, 1);
   for (const size of sizes) console.log(await run(a, b, size, seconds));
   for (const end of [a, b]) end.isEnding = true;

@@ -167,7 +167,6 @@ export class Peer {
 
   /** A frame on a connection that the peer dialled. */
   frame(connection: Connection, channel: Channel, group: number, type: number, body: Buffer): void {
-    if (this.inbound.get(channel) !== connection) return;
     const frame = { connection, channel, group, type, body };
     if (this.isConnected) {
       this.give(frame);
