@@ -100,7 +100,9 @@ export class SnapshotReceiver {
     const { transfer } = this;
     if (!transfer || transfer.from !== from || transfer.id !== chunk.transfer) return;
     const file = transfer.offer.files[transfer.file];
-    const fits = file && chunk.at + chunk.bytes.length <= file.bytes;
+    const { length } = chunk.bytes;
+    // An empty one moves nothing, and would keep the transfer alive for ever.
+    const fits = file && length > 0 && chunk.at + length <= file.bytes;
     if (!fits || chunk.file !== transfer.file || chunk.at !== transfer.at) {
       this.refuse(transfer, "a chunk out of its place");
       return;
