@@ -77,14 +77,27 @@ export async function freePorts(): Promise<Ports> {
   return { http, grpc, metrics };
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
+/** Below the range that the kernel takes for outgoing connections: those would come between. */
+const firstPort = 12_000;
+const lastPort = 32_000;
+const given = new Set<number>();
+
+/** A port that was free a moment ago and is given to nobody else in this process. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = firstPort + Math.floor(Math.random() * (lastPort - firstPort));
+    if (given.has(port)) continue;
+    given.add(port);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!isFree) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
 /** The environment that puts a server on these ports. */
@@ -115,6 +128,17 @@ export interface Server {
 
 /** Starts a server, on ports of its own or on these, and waits until /readyz says yes. */
 export async function startServer(dataPath: string, env: Env = {}, given?: Ports): Promise<Server> {
+  const server = await launchServer(dataPath, env, given);
+  await untilReady(server);
+  return server;
+}
+
+/** Starts a server and waits for nothing. */
+export async function launchServer(
+  dataPath: string,
+  env: Env = {},
+  given?: Ports,
+): Promise<Server> {
   const ports = given ?? (await freePorts());
   const settings = {
     ...portsEnv(ports),
@@ -124,6 +148,12 @@ export async function startServer(dataPath: string, env: Env = {}, given?: Ports
   };
   const { child, ended, output } = spawnQuorumq(["serve"], settings);
   const url = `http://127.0.0.1:${ports.http}`;
+  const signal = (name: NodeJS.Signals) => void child.kill(name);
+  return { url, ports, pid: child.pid ?? 0, output, signal, ended };
+}
+
+/** Waits until /readyz says yes. @throws if it ends before, or takes too long */
+export async function untilReady({ url, ended, output, signal }: Server): Promise<void> {
   const state = { hasEnded: false };
   void ended.then(() => {
     state.hasEnded = true;
@@ -131,14 +161,12 @@ export async function startServer(dataPath: string, env: Env = {}, given?: Ports
   const deadline = performance.now() + patienceMs;
   while (!(await isReady(url))) {
     if (state.hasEnded || performance.now() > deadline) {
-      child.kill("SIGKILL");
+      signal("SIGKILL");
       const { code } = await ended;
       throw new Error(`not ready (${code}): ${output.stderr}${output.stdout}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  const signal = (name: NodeJS.Signals) => void child.kill(name);
-  return { url, ports, pid: child.pid ?? 0, output, signal, ended };
 }
 
 async function isReady(url: string): Promise<boolean> {

@@ -1,0 +1,215 @@
+/** Several real nodes on loopback as one cluster: started, killed, paused, cut off from each other. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { FaultProxy } from "../fault-proxy.ts";
+import {
+  type Env,
+  freePort,
+  freePorts,
+  launchServer,
+  type Ports,
+  type Server,
+  untilReady,
+} from "../process.ts";
+
+export interface ClusterSetup {
+  readonly nodes?: number;
+  readonly shards?: number;
+  readonly env?: Env;
+  /** Every connection between nodes goes through a proxy of its own. */
+  readonly proxies?: boolean;
+}
+
+export interface GroupStatus {
+  readonly shardIdx: number;
+  readonly isLeader: boolean;
+  readonly leaderId: string;
+  readonly term: number;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  readonly voters: readonly string[];
+  readonly learners: readonly string[];
+}
+
+const patienceMs = 20_000;
+
+export class ClusterNode {
+  readonly id: string;
+  readonly ports: Ports;
+  readonly raftPort: number;
+  readonly path: string;
+  server: Server | null = null;
+  private readonly env: Env;
+
+  constructor(
+    id: string,
+    places: { readonly ports: Ports; readonly raftPort: number; readonly path: string },
+    env: Env,
+  ) {
+    this.id = id;
+    this.ports = places.ports;
+    this.raftPort = places.raftPort;
+    this.path = places.path;
+    this.env = env;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.ports.http}`;
+  }
+
+  get isUp(): boolean {
+    return this.server !== null;
+  }
+
+  async launch(more: Env = {}): Promise<void> {
+    this.server = await launchServer(this.path, { ...this.env, ...more }, this.ports);
+  }
+
+  async start(more: Env = {}): Promise<void> {
+    await this.launch(more);
+    await this.ready();
+  }
+
+  async ready(): Promise<void> {
+    if (this.server) await untilReady(this.server);
+  }
+
+  async end(signal: NodeJS.Signals): Promise<number | string> {
+    const { server } = this;
+    this.server = null;
+    if (!server) return 0;
+    server.signal(signal);
+    return (await server.ended).code;
+  }
+
+  kill(): Promise<number | string> {
+    return this.end("SIGKILL");
+  }
+
+  /** What it knows of its groups. */
+  async groups(): Promise<readonly GroupStatus[]> {
+    const answer = await fetch(`${this.url}/v1/raft/status`);
+    return ((await answer.json()) as { readonly groups: readonly GroupStatus[] }).groups;
+  }
+
+  /** Throws away its data; to be called while it is down. */
+  wipe(): void {
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}
+
+export class Cluster {
+  readonly nodes: ClusterNode[] = [];
+  readonly root = mkdtempSync("/var/tmp/quorumq-cluster-");
+  /** From one node's name to another's: what the first one dials goes through it. */
+  readonly proxies = new Map<string, FaultProxy>();
+
+  static async start(setup: ClusterSetup = {}): Promise<Cluster> {
+    const cluster = new Cluster();
+    const count = setup.nodes ?? 3;
+    const places = [];
+    for (let i = 0; i < count; i++) {
+      const path = join(cluster.root, `n${i + 1}`);
+      places.push({ ports: await freePorts(), raftPort: await freePort(), path });
+    }
+    try {
+      for (const [i, place] of places.entries()) {
+        const raft = await cluster.addresses(places, i, setup.proxies === true);
+        const env = {
+          RAFT_ENABLED: "true",
+          RAFT_SELF_ID: `n${i + 1}`,
+          RAFT_BOOTSTRAP: String(i === 0),
+          RAFT_BIND_ADDR: `127.0.0.1:${place.raftPort}`,
+          RAFT_PEERS: raft.join(),
+          RAFT_PEER_HTTP_ADDRS: places
+            .map(({ ports }, n) => `n${n + 1}=http://127.0.0.1:${ports.http}`)
+            .join(),
+          RAFT_PEER_GRPC_ADDRS: places
+            .map(({ ports }, n) => `n${n + 1}=127.0.0.1:${ports.grpc}`)
+            .join(),
+          ...(setup.shards && { QUORUMQ_STORAGE_NUM_SHARDS: String(setup.shards) }),
+          ...setup.env,
+        };
+        cluster.nodes.push(new ClusterNode(`n${i + 1}`, place, env));
+      }
+      await Promise.all(cluster.nodes.map((node) => node.launch()));
+      await Promise.all(cluster.nodes.map((node) => node.ready()));
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
+    return cluster;
+  }
+
+  private async addresses(
+    places: readonly { readonly raftPort: number }[],
+    self: number,
+    proxies: boolean,
+  ): Promise<string[]> {
+    const list: string[] = [];
+    for (const [i, { raftPort }] of places.entries()) {
+      let port = raftPort;
+      if (proxies && i !== self) {
+        const proxy = new FaultProxy({ host: "127.0.0.1", port: raftPort });
+        await proxy.start();
+        this.proxies.set(`n${self + 1}>n${i + 1}`, proxy);
+        port = proxy.port;
+      }
+      list.push(`n${i + 1}=127.0.0.1:${port}`);
+    }
+    return list;
+  }
+
+  node(id: string): ClusterNode {
+    const node = this.nodes.find((one) => one.id === id);
+    if (!node) throw new Error(`no node ${id}`);
+    return node;
+  }
+
+  get up(): readonly ClusterNode[] {
+    return this.nodes.filter((node) => node.isUp);
+  }
+
+  /** The node that leads a shard; of several that say so the one of the highest term. */
+  async leader(shard = 0): Promise<ClusterNode> {
+    const found = await this.until("a leader", async () => {
+      let best: { readonly node: ClusterNode; readonly term: number } | null = null;
+      for (const node of this.up) {
+        const group = (await node.groups().catch(() => []))[shard];
+        if (group?.isLeader && (!best || group.term > best.term)) best = { node, term: group.term };
+      }
+      return best;
+    });
+    return found.node;
+  }
+
+  async followers(shard = 0): Promise<readonly ClusterNode[]> {
+    const leader = await this.leader(shard);
+    return this.up.filter((node) => node !== leader);
+  }
+
+  /** Looks again and again until there is something. @throws after a while */
+  async until<T>(what: string, look: () => Promise<T | null>, withinMs = patienceMs): Promise<T> {
+    const end = performance.now() + withinMs;
+    for (;;) {
+      const found = await look();
+      if (found !== null) return found;
+      if (performance.now() > end) throw new Error(`${what}: not within ${withinMs} ms`);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+
+  /** Sum of the terms of a shard's elections so far: unchanged means that nobody was elected. */
+  async term(shard = 0): Promise<number> {
+    const terms = await Promise.all(
+      this.up.map(async (node) => (await node.groups())[shard]?.term ?? 0),
+    );
+    return Math.max(...terms);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.kill()));
+    for (const proxy of this.proxies.values()) await proxy.close();
+    rmSync(this.root, { recursive: true, force: true });
+  }
+}
