@@ -103,6 +103,7 @@ export class Cluster {
   readonly root = mkdtempSync("/var/tmp/quorumq-cluster-");
   /** From one node's name to another's: what the first one dials goes through it. */
   readonly proxies = new Map<string, FaultProxy>();
+  private readonly stopListeners: (() => void)[] = [];
 
   static async start(setup: ClusterSetup = {}): Promise<Cluster> {
     const cluster = new Cluster();
@@ -207,7 +208,13 @@ export class Cluster {
     return Math.max(...terms);
   }
 
+  /** Calls back when the cluster is stopped: who uses it must end then. */
+  onStop(listener: () => void): void {
+    this.stopListeners.push(listener);
+  }
+
   async stop(): Promise<void> {
+    for (const listener of this.stopListeners) listener();
     await Promise.all(this.nodes.map((node) => node.kill()));
     for (const proxy of this.proxies.values()) await proxy.close();
     rmSync(this.root, { recursive: true, force: true });

@@ -11,7 +11,8 @@ interface Answer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-const requestMs = 3_000;
+/** A node that stands still must not hold a client for long; a claim waits for a second. */
+const requestMs = 1_500;
 
 export class Ledger {
   /** Ids of acknowledged tasks by key. */
@@ -31,6 +32,10 @@ export class Ledger {
 
   constructor(cluster: Cluster) {
     this.cluster = cluster;
+    cluster.onStop(() => {
+      this.over = true;
+      this.producing = false;
+    });
   }
 
   start(producers = 4, workers = 4): void {
