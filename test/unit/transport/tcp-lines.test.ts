@@ -134,10 +134,8 @@ for (const [broken, mute] of [
     // the other three connections show nothing
     way(mute).silence(...directions);
     way(broken).isClosedToAll = true;
-    const fromMs = performance.now();
     way(broken).reset();
     await settle(() => !a.sees(b) && !b.sees(a));
-    assert.ok(performance.now() - fromMs < silenceMs);
     assert.equal(a.events[1], `disconnected ${b.storeId} reset`);
     assert.equal(b.events[1], `disconnected ${a.storeId} reset`);
   });
