@@ -100,6 +100,13 @@ export const limits = {
   writeBufferBytesMin: 1 * MiB,
   /** Table files a store keeps open, each of them mapped: 64 is the least that LevelDB takes. */
   openTables: 64,
+  /** How often it is looked whether a store has grown, and after how many written bytes at the least. */
+  compactLookMs: 1_000,
+  compactWrittenBytes: 128 * MiB,
+  /** Bytes on disk beyond twice those after the last compaction that are no reason for another one. */
+  compactSlackBytes: 128 * MiB,
+  /** Bytes of one piece of a compaction: under a second. */
+  compactPieceBytes: 64 * MiB,
   /** Bytes of one table file, flushed write buffers apart: 64 of them are mapped at the most. */
   tableBytes: 2 * MiB,
   /** Bytes in the batch that forms while one is being synced: every caller has its own bound. */

@@ -11,6 +11,7 @@ import type { Clock, Logger, Random, Timers } from "../base/effects.ts";
 import type { FenceFile } from "../storage/fence-file.ts";
 import type { GroupCommit } from "../storage/group-commit.ts";
 import type { Kv } from "../storage/kv.ts";
+import { StoreCompactor } from "../storage/store-compactor.ts";
 import type { StoreCopier } from "../storage/store-copy.ts";
 import type { VoteFile } from "../storage/vote-file.ts";
 import type { AppliedPoint } from "./checkpoint.ts";
@@ -72,6 +73,7 @@ export class Replica implements GroupReceiver {
   private readonly options: ShardOptions;
   private current: { readonly shard: Shard; readonly store: ReplicaStore } | null = null;
   private exchange: Exchange | null = null;
+  private compactor: StoreCompactor | null = null;
   private listener: ShardListener | null = null;
   private replacing: Promise<void> | null = null;
   private closed = false;
@@ -109,6 +111,7 @@ export class Replica implements GroupReceiver {
       options,
     );
     this.current = { shard, store };
+    this.compactor = new StoreCompactor({ kv, clock, timers, logger, onFatal });
     this.exchange = link ? this.createExchange(link, store, shard) : null;
   }
 
@@ -161,6 +164,7 @@ export class Replica implements GroupReceiver {
     assert(current !== null && listener !== null, "a running replica", this.id);
     this.exchange?.sender.stop();
     this.exchange = null;
+    await this.compactor?.stop();
     await current.shard.abandon();
     await current.store.kv.close();
     deps.stores.switchToNext();
@@ -203,6 +207,7 @@ export class Replica implements GroupReceiver {
     this.exchange?.receiver.stop();
     await this.replacing;
     if (!this.current) return;
+    await this.compactor?.stop();
     await this.current.shard.close();
     await this.current.store.kv.close();
     this.current = null;

@@ -83,6 +83,12 @@ export interface Kv {
   batch(): KvBatch;
   /** Bytes on disk in this store's directory, as last measured. */
   diskBytes(): Promise<number>;
+  /** Bytes written since it was opened. */
+  readonly writtenBytes: number;
+  /** About how many bytes the keys from `gte` up to `lt` take on disk. */
+  sizeOf(gte: Buffer, lt: Buffer): Promise<number>;
+  /** Rewrites that part of the store without what was deleted or overwritten in it. */
+  compact(gte: Buffer, lt: Buffer): Promise<void>;
   /** Waits for the write in flight, then closes. No further call is allowed. */
   close(): Promise<void>;
 }

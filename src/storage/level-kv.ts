@@ -33,6 +33,7 @@ export interface LevelKvOptions {
 type Level = ClassicLevel<Uint8Array, Buffer>;
 
 const synced = { sync: true } as const;
+const keysAsBuffers = { keyEncoding: "buffer" } as const;
 /** LevelDB sets ten of its files apart from the tables that it keeps open. */
 const otherFiles = 10;
 /** Scratch space for one record; larger ones get a buffer of their own. */
@@ -67,6 +68,7 @@ class LevelKv implements Kv {
   readonly #scratch = Buffer.allocUnsafeSlow(scratchBytes);
   #failure: StorageError | undefined;
   #closed = false;
+  writtenBytes = 0;
   /** Invariant: at most one write at a time (FAULTS S1); what follows a failed one would be lost. */
   #writing = false;
 
@@ -151,6 +153,24 @@ class LevelKv implements Kv {
     return directoryBytes(this.#path);
   }
 
+  async sizeOf(gte: Buffer, lt: Buffer): Promise<number> {
+    this.assertUsable();
+    try {
+      return await this.#level.approximateSize(gte, lt, keysAsBuffers);
+    } catch (error) {
+      throw this.#fail(error);
+    }
+  }
+
+  async compact(gte: Buffer, lt: Buffer): Promise<void> {
+    this.assertUsable();
+    try {
+      await this.#level.compactRange(gte, lt, keysAsBuffers);
+    } catch (error) {
+      throw this.#fail(error);
+    }
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -166,8 +186,9 @@ class LevelKv implements Kv {
     }
   }
 
-  async write(native: NativeBatch): Promise<void> {
+  async write(native: NativeBatch, bytes: number): Promise<void> {
     this.assertUsable();
+    this.writtenBytes += bytes;
     assert(!this.#writing, "one write in flight per store", this.#path);
     this.#writing = true;
     try {
@@ -221,7 +242,7 @@ class LevelBatch implements KvBatch {
   }
 
   async write(): Promise<void> {
-    await this.#kv.write(this.#native);
+    await this.#kv.write(this.#native, this.bytes);
   }
 
   async discard(): Promise<void> {

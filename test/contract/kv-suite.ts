@@ -62,6 +62,22 @@ function readsAndWrites(fresh: () => Promise<Kv>): void {
     assert.deepEqual(await kv.range(all), []);
   });
 
+  it("keeps every row through a compaction, while others are written", async () => {
+    const kv = await fresh();
+    for (let round = 0; round < 5; round++) {
+      await put(kv, { a: `1-${round}`, b: "2", c: "3" });
+      const compacting = kv.compact(k("A"), k("z"));
+      await put(kv, { d: `4-${round}` });
+      await compacting;
+    }
+    assert.deepEqual(
+      (await kv.range(all)).map(({ value }) => value.toString()),
+      ["1-4", "2", "3", "4-4"],
+    );
+    assert.ok(kv.writtenBytes > 50, `${kv.writtenBytes}`);
+    assert.equal(typeof (await kv.sizeOf(k("a"), k("z"))), "number");
+  });
+
   it("gives back what was written, by every way of reading", async () => {
     const kv = await fresh();
     await put(kv, { a: "1", b: "", c: "x".repeat(1 << 20) });
@@ -263,7 +279,17 @@ function lifecycle(
     }
     const reach = ["constructor", "assertUsable", "write"]; // for its own batches
     for (const name of reach) names.delete(name);
-    const port = ["batch", "close", "diskBytes", "get", "getMany", "getSync", "range"];
+    const port = [
+      "batch",
+      "close",
+      "compact",
+      "diskBytes",
+      "get",
+      "getMany",
+      "getSync",
+      "range",
+      "sizeOf",
+    ];
     assert.deepEqual([...names].sort(), port);
   });
 }

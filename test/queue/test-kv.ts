@@ -59,6 +59,16 @@ export class TestKv implements Kv {
     return 0;
   }
 
+  readonly writtenBytes = 0;
+
+  async sizeOf(): Promise<number> {
+    return 0;
+  }
+
+  async compact(): Promise<void> {
+    // Nothing is ever kept twice here.
+  }
+
   async close(): Promise<void> {
     this.duringRead = null;
   }

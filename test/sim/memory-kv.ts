@@ -44,6 +44,7 @@ class MemoryKv implements Kv {
   readonly #epoch: number;
   #failure: StorageError | undefined;
   #closed = false;
+  writtenBytes = 0;
   #writing: Promise<void> | undefined;
 
   constructor(disk: VirtualDisk, store: VirtualStore, path: string) {
@@ -84,6 +85,23 @@ class MemoryKv implements Kv {
     return this.#store.bytes;
   }
 
+  async sizeOf(gte: Buffer, lt: Buffer): Promise<number> {
+    this.assertUsable();
+    const { rows } = this.#store;
+    const end = rows.lowerBound(lt.toString("latin1"));
+    let bytes = 0;
+    for (let i = rows.lowerBound(gte.toString("latin1")); i < end; i++) {
+      const key = rows.keyAt(i);
+      bytes += key.length + (rows.get(key)?.length ?? 0);
+    }
+    return bytes;
+  }
+
+  async compact(): Promise<void> {
+    this.assertUsable();
+    await this.#later(() => this.#store.flush());
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -104,6 +122,7 @@ class MemoryKv implements Kv {
     this.assertUsable();
     if (ops.length === 0) return;
     assert(this.#writing === undefined, "one write in flight per store", this.#path);
+    for (const { key, record } of ops) this.writtenBytes += key.length + (record?.length ?? 0);
     this.#store.inFlight = ops;
     this.#writing = new Promise((resolve, reject) => {
       this.#disk.effects.schedule(() => {

@@ -47,6 +47,18 @@ export class TappedKv implements Kv {
     return this.kv.diskBytes();
   }
 
+  get writtenBytes(): number {
+    return this.kv.writtenBytes;
+  }
+
+  sizeOf(gte: Buffer, lt: Buffer): Promise<number> {
+    return this.kv.sizeOf(gte, lt);
+  }
+
+  compact(gte: Buffer, lt: Buffer): Promise<void> {
+    return this.kv.compact(gte, lt);
+  }
+
   close(): Promise<void> {
     return this.kv.close();
   }
