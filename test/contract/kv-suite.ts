@@ -289,6 +289,7 @@ function lifecycle(
       "getSync",
       "range",
       "sizeOf",
+      "writtenBytes",
     ];
     assert.deepEqual([...names].sort(), port);
   });
