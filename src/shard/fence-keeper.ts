@@ -24,6 +24,7 @@ export class FenceKeeper {
   private saving: Promise<void> | null = null;
   private savedMs = Number.NEGATIVE_INFINITY;
   private timer: TimerHandle | null = null;
+  private failed = false;
 
   constructor(deps: FenceKeeperDeps) {
     this.deps = deps;
@@ -31,6 +32,7 @@ export class FenceKeeper {
 
   /** The entry and all before it are durable. */
   synced(last: Entry): void {
+    if (this.failed) return;
     this.uncovered = last;
     if (this.saving || this.timer) return;
     const wait = this.savedMs + everyMs - this.deps.clock.monotonicMs();
@@ -55,7 +57,12 @@ export class FenceKeeper {
         this.saving = null;
         if (this.uncovered) this.synced(this.uncovered);
       })
-      .catch((error: unknown) => deps.fatal(error));
+      .catch((error: unknown) => {
+        // Whoever waits for the save must not wait for ever, in a loop that lets nothing else run.
+        this.saving = null;
+        this.failed = true;
+        deps.fatal(error);
+      });
   }
 
   stop(): void {
@@ -68,7 +75,8 @@ export class FenceKeeper {
     while (this.saving) await this.saving;
     this.stop();
     const { fence } = this.deps;
-    if (this.uncovered) fence.saveSync({ term: this.uncovered.term, index: this.uncovered.index });
+    if (this.uncovered && !this.failed)
+      fence.saveSync({ term: this.uncovered.term, index: this.uncovered.index });
     fence.closeSync();
   }
 }

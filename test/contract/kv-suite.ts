@@ -279,18 +279,8 @@ function lifecycle(
     }
     const reach = ["constructor", "assertUsable", "write"]; // for its own batches
     for (const name of reach) names.delete(name);
-    const port = [
-      "batch",
-      "close",
-      "compact",
-      "diskBytes",
-      "get",
-      "getMany",
-      "getSync",
-      "range",
-      "sizeOf",
-      "writtenBytes",
-    ];
+    const port =
+      "batch close compact diskBytes get getMany getSync range sizeOf writtenBytes".split(" ");
     assert.deepEqual([...names].sort(), port);
   });
 }
