@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { Cluster, type ClusterNode } from "./cluster/cluster.ts";
 import { makeDirectory, runQuorumq, type Server, startServer } from "./process.ts";
 
 const run = promisify(execFile);
@@ -111,8 +112,32 @@ describe("README.md", () => {
   });
 
   test("the Docker commands name files that are there", () => {
-    const text = block("sh", "docker");
-    for (const [path] of text.matchAll(/deploy\/\S+/g)) readFileSync(join(root, path));
+    for (const text of [block("sh", "docker build"), block("sh", "up -d --build")]) {
+      for (const [path] of text.matchAll(/deploy\/\S+/g)) readFileSync(join(root, path));
+    }
+  });
+
+  test("members are added and removed, and leadership is handed over, by the commands", async () => {
+    const cluster = await Cluster.start();
+    try {
+      const [node] = cluster.nodes as [ClusterNode];
+      const fourth = await cluster.prepare("n4");
+      await fourth.launch();
+      const script = block("sh", "admin/members")
+        .replaceAll("localhost:8080", `127.0.0.1:${node.ports.http}`)
+        .replaceAll("10.0.0.4:7000", `127.0.0.1:${fourth.raftPort}`);
+      const { stdout } = await run("bash", ["-euc", script]);
+      const answers = stdout.split("}{").map((text) => `{${text.replace(/^\{|\}$/g, "")}}`);
+      const [added, removed, moved] = answers.map(
+        (text) => JSON.parse(text) as { readonly voters: string[]; readonly learners: string[] },
+      );
+      assert.ok(added && [...added.voters, ...added.learners].includes("n4"), stdout);
+      assert.ok(removed && !removed.voters.includes("n2"), stdout);
+      assert.ok(moved, stdout);
+      assert.equal((await cluster.leader()).id, "n3");
+    } finally {
+      await cluster.stop();
+    }
   });
 
   test("no block is left over", () => {

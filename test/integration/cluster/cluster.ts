@@ -161,6 +161,25 @@ export class Cluster {
     return list;
   }
 
+  /** A node that lists the members and itself, with an empty store; it is not started. */
+  async prepare(id: string, env: Env = {}): Promise<ClusterNode> {
+    const own = { ports: await freePorts(), raftPort: await freePort(), path: join(this.root, id) };
+    const known = this.nodes.filter((node) => node.id !== id);
+    const list = (value: (node: { readonly ports: Ports; readonly raftPort: number }) => string) =>
+      [...known, { id, ...own }].map((node) => `${node.id}=${value(node)}`).join();
+    const node = new ClusterNode(id, own, {
+      RAFT_ENABLED: "true",
+      RAFT_SELF_ID: id,
+      RAFT_BIND_ADDR: `127.0.0.1:${own.raftPort}`,
+      RAFT_PEERS: list(({ raftPort }) => `127.0.0.1:${raftPort}`),
+      RAFT_PEER_HTTP_ADDRS: list(({ ports }) => `http://127.0.0.1:${ports.http}`),
+      RAFT_PEER_GRPC_ADDRS: list(({ ports }) => `127.0.0.1:${ports.grpc}`),
+      ...env,
+    });
+    this.nodes.push(node);
+    return node;
+  }
+
   node(id: string): ClusterNode {
     const node = this.nodes.find((one) => one.id === id);
     if (!node) throw new Error(`no node ${id}`);

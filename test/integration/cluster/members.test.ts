@@ -1,0 +1,136 @@
+/** Members come and go while the cluster works (R18), and one node grows to three. */
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+import { Cluster, type ClusterNode } from "./cluster.ts";
+import { Ledger } from "./ledger.ts";
+
+let cluster: Cluster;
+
+afterEach(() => cluster.stop());
+
+async function post(node: ClusterNode, path: string, body: unknown): Promise<Response> {
+  return fetch(`${node.url}/v1/admin${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+}
+
+async function add(via: ClusterNode, node: ClusterNode): Promise<void> {
+  const answer = await post(via, "/members", {
+    id: node.id,
+    raft: `127.0.0.1:${node.raftPort}`,
+  });
+  assert.equal(answer.status, 200, await answer.text());
+}
+
+async function remove(via: ClusterNode, id: string): Promise<void> {
+  const answer = await fetch(`${via.url}/v1/admin/members/${id}`, { method: "DELETE" });
+  assert.equal(answer.status, 200, await answer.text());
+}
+
+/** Waits until every shard has these voters and no learner. */
+async function voters(via: ClusterNode, ids: readonly string[]): Promise<void> {
+  const wanted = [...ids].sort().join();
+  await cluster.until(`voters ${wanted}`, async () => {
+    const groups = await via.groups().catch(() => []);
+    const isSo = (group: (typeof groups)[0]) =>
+      [...group.voters].sort().join() === wanted && group.learners.length === 0;
+    return groups.length > 0 && groups.every(isSo) ? true : null;
+  });
+}
+
+test("one node with data grows to three without a stop, and then loses one", async () => {
+  cluster = await Cluster.start({ nodes: 1, shards: 2 });
+  const [first] = cluster.nodes as [ClusterNode];
+  const ledger = new Ledger(cluster);
+  ledger.start();
+  await ledger.progress();
+  for (const id of ["n2", "n3"]) {
+    const node = await cluster.prepare(id, { QUORUMQ_STORAGE_NUM_SHARDS: "2" });
+    await node.launch();
+    await add(first, node);
+  }
+  await voters(first, ["n1", "n2", "n3"]);
+  await Promise.all(cluster.nodes.map((node) => node.ready()));
+  await ledger.progress();
+  await first.kill();
+  await ledger.progress();
+  await first.start();
+  await ledger.verify();
+});
+
+test("a node that ran without Raft grows after one restart with it", async () => {
+  cluster = await Cluster.start({ nodes: 1, env: { RAFT_ENABLED: "false", RAFT_PEERS: "" } });
+  const [alone] = cluster.nodes as [ClusterNode];
+  const made = await fetch(`${alone.url}/v1/tasks`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ command: "q", payload: "kept" }),
+  });
+  const { id } = (await made.json()) as { readonly id: string };
+  await alone.end("SIGTERM");
+  const raftEnv = { RAFT_ENABLED: "true", RAFT_PEERS: `n1=127.0.0.1:${alone.raftPort}` };
+  await alone.start(raftEnv);
+  for (const name of ["n2", "n3"]) {
+    const node = await cluster.prepare(name);
+    await node.launch();
+    await add(alone, node);
+  }
+  await voters(alone, ["n1", "n2", "n3"]);
+  await alone.kill();
+  const other = cluster.node("n2");
+  const read = await cluster.until("a read", async () => {
+    const answer = await fetch(`${other.url}/v1/tasks/${id}`);
+    return answer.ok ? ((await answer.json()) as { readonly payload: string }) : null;
+  });
+  assert.equal(read.payload, "kept");
+});
+
+test("R18: the leader is removed under load, and comes back with an empty disk as a new member", async () => {
+  cluster = await Cluster.start();
+  const ledger = new Ledger(cluster);
+  ledger.start();
+  for (let i = 0; i < 2; i++) {
+    await ledger.progress(100);
+    const leader = await cluster.leader();
+    const [via] = await cluster.followers();
+    assert.ok(via);
+    await remove(via, leader.id);
+    await ledger.progress(50);
+    await leader.kill();
+    leader.wipe();
+    await leader.launch({ RAFT_BOOTSTRAP: "false" });
+    await add(via, leader);
+    await voters(via, ["n1", "n2", "n3"]);
+    await leader.ready();
+  }
+  await ledger.verify();
+});
+
+test("an emptied founder does not found a second cluster: it ends with 78 and says why", async () => {
+  cluster = await Cluster.start();
+  const founder = cluster.node("n1");
+  await founder.kill();
+  founder.wipe();
+  await founder.launch({ RAFT_BOOTSTRAP: "true" });
+  const ended = await founder.server?.ended;
+  assert.equal(ended?.code, 78);
+  assert.match(`${ended?.stderr}${ended?.stdout}`, /belongs to a cluster already/);
+  founder.server = null;
+});
+
+test("a change for an unknown node or of an unknown one is refused with a reason", async () => {
+  cluster = await Cluster.start();
+  const [node] = cluster.nodes as [ClusterNode];
+  const gone = await fetch(`${node.url}/v1/admin/members/n9`, { method: "DELETE" });
+  assert.equal(gone.status, 404);
+  const other = await post(node, "/leader/transfer", { to: "n9" });
+  assert.equal(other.status, 404);
+  assert.deepEqual(
+    await (await post(node, "/leader/transfer", { shard: 7 }))
+      .json()
+      .then((body) => (body as { code: string }).code),
+    "invalid_argument",
+  );
+});
