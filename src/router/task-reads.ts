@@ -79,10 +79,15 @@ export class TaskReads {
       return this.deps.readElsewhere(at.shard, tenant, id);
     }
     await this.barrier(shard, consistency);
-    // The replica may have started anew meanwhile.
-    const read = await readTask(routes.replica(at.shard) ?? shard, tenant, at.runKey, at.place);
-    if (!read) throw notFound();
-    return read;
+    try {
+      const read = await readTask(shard, tenant, at.runKey, at.place);
+      if (!read) throw notFound();
+      return read;
+    } catch (error) {
+      // The replica has started anew from the leader's state, and that may be older than the barrier.
+      if (error instanceof QueueError || routes.replica(at.shard) === shard) throw error;
+      return this.read(tenant, id, consistency);
+    }
   }
 
   /** Waits until a read of this replica is as consistent as was asked for. */

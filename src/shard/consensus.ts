@@ -49,6 +49,7 @@ export class Consensus {
     this.raft = raft;
     this.reads = new ReadBarrier({
       timers,
+      random: deps.random,
       ask: (requestId) => {
         const asked = raft.readIndex(requestId);
         this.loop.pump();

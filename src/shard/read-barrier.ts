@@ -3,12 +3,13 @@
  * committed when the read was asked, and a quorum has confirmed whose log that is. Reads that are
  * asked while a question is being put share the next one.
  */
-import type { TimerHandle, Timers } from "../base/effects.ts";
+import type { Random, TimerHandle, Timers } from "../base/effects.ts";
 import { QueueError } from "../base/errors.ts";
 import type { ReadState } from "../raft/types.ts";
 
 export interface ReadBarrierDeps {
   readonly timers: Timers;
+  readonly random: Random;
   /** Asks the core. @returns false if it is certain that no answer will come */
   readonly ask: (requestId: number) => boolean;
   readonly appliedIndex: () => number;
@@ -16,6 +17,9 @@ export interface ReadBarrierDeps {
   readonly retryMs: number;
   readonly tries: number;
 }
+
+/** Leaves room for as many questions as a process can put. */
+const requestIdsMax = 2 ** 52;
 
 interface Read {
   readonly resolve: () => void;
@@ -32,7 +36,7 @@ export class ReadBarrier {
   private waiting: Read[] = [];
   /** The question that is put, until it is answered. Its id is never used again (B46). */
   private round: Round | null = null;
-  private requestId = 0;
+  private requestId: number;
   private timer: TimerHandle | null = null;
   /** Answered; the index is not applied yet. Ascending. */
   private applying: { readonly index: number; readonly reads: readonly Read[] }[] = [];
@@ -40,6 +44,8 @@ export class ReadBarrier {
 
   constructor(deps: ReadBarrierDeps) {
     this.deps = deps;
+    // A leader may still answer what an earlier process of this replica asked, with an older index.
+    this.requestId = Math.floor(deps.random.unit() * requestIdsMax);
   }
 
   /** Resolves when a read here sees all that was acknowledged before. @throws QueueError no_leader */

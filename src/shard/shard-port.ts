@@ -50,6 +50,8 @@ export interface ShardOptions {
   /** Election timeout at least, in ticks. */
   readonly electionTicks: number;
   readonly readAhead?: ReadAhead;
+  /** Bytes of log kept for others below the checkpoint; default limits.logKeepBytes. */
+  readonly logKeepBytes?: number;
 }
 
 /** What the node hears of a shard. Calls come after each turn of applying, never inside a call. */

@@ -134,7 +134,7 @@ export class Shard {
   }
 
   private createCheckpointer(): Checkpointer {
-    const { state, deps } = this;
+    const { state, deps, options } = this;
     return new Checkpointer({
       state,
       clock: deps.clock,
@@ -142,7 +142,8 @@ export class Shard {
       payloads: this.records.cache,
       boundary: () => (this.applier.isBetweenEntries ? this.applier.applied : null),
       cutLog: (batch, applied) => {
-        this.log.cut(batch, applied, this.consensus.neededFrom(), limits.logKeepBytes);
+        const { logKeepBytes: keep = limits.logKeepBytes } = options;
+        this.log.cut(batch, applied, this.consensus.neededFrom(), keep);
       },
       saved: () => {
         this.log.checkpointSaved();
@@ -225,7 +226,6 @@ export class Shard {
     this.scheduleFlush();
   }
 
-  /** Offers new tasks. */
   create(draft: CreateDraft): void {
     this.proposer.addCreate(draft);
     this.scheduleFlush();

@@ -1,0 +1,117 @@
+/** What must hold in every run, and what was promised to clients. */
+import type { ShardId } from "../../../src/base/brand.ts";
+import { prefixes } from "../../../src/queue/keys.ts";
+import type { Shard } from "../../../src/shard/shard.ts";
+import { must } from "../violation.ts";
+import type { SimNode } from "./sim-node.ts";
+
+export class Checks {
+  /** Ids of acknowledged tasks by key. */
+  readonly created = new Map<string, string>();
+  /** Tasks whose completion was acknowledged, with the token that it carried. */
+  readonly settled = new Map<string, number>();
+  private readonly leaders = new Map<string, string>();
+  /** Of each task: attempts by lease token. */
+  private readonly tokens = new Map<string, Map<number, number>>();
+  private readonly keyOfId = new Map<string, string>();
+
+  /** Election safety: at most one leader in a term of a group. */
+  leads(node: SimNode, shard: Shard): void {
+    const name = `${shard.id}/${shard.consensus.raft.term}`;
+    const known = this.leaders.get(name) ?? node.name;
+    must(known === node.name, "one leader in a term", name, known, node.name);
+    this.leaders.set(name, node.name);
+  }
+
+  get leaderTerms(): number {
+    return this.leaders.size;
+  }
+
+  /** No wall clock is wrong when a process starts. */
+  timeIsTold = true;
+  /** Of each key: virtual µs before which no worker may get it. */
+  private readonly earliestUs = new Map<string, number>();
+
+  /** A create is asked for, perhaps once more: the first one to be logged counts. */
+  asked(key: string, nowUs: number, delayMs: number): void {
+    // Clocks run up to 0.5 % fast while they follow a wall clock, and a little by themselves.
+    const dueUs = nowUs + Math.max(0, delayMs * 0.99 - 2) * 1000;
+    this.earliestUs.set(key, Math.min(dueUs, this.earliestUs.get(key) ?? dueUs));
+  }
+
+  /** Whether another claim of the task is known to be newer than this token's. */
+  isStale(id: string, token: number): boolean {
+    for (const other of this.tokens.get(id)?.keys() ?? []) if (other > token) return true;
+    return false;
+  }
+
+  acknowledged(key: string, id: string): void {
+    const known = this.created.get(key) ?? id;
+    must(known === id, "one task per key", key, known, id);
+    const other = this.keyOfId.get(id) ?? key;
+    must(other === key, "one key per task", id, other, key);
+    this.created.set(key, id);
+    this.keyOfId.set(id, key);
+  }
+
+  /** A task is in the hands of a worker. */
+  delivered(nowUs: number, id: string, payload: string, token: number, attempts: number): void {
+    const earliestUs = this.earliestUs.get(payload) ?? Number.POSITIVE_INFINITY;
+    must(
+      !this.timeIsTold || nowUs >= earliestUs,
+      "no delivery before its time",
+      id,
+      payload,
+      nowUs,
+      earliestUs,
+    );
+    // An answer may be late: only a claim that was made after the settled one must not be.
+    const settled = this.settled.get(id) ?? Number.POSITIVE_INFINITY;
+    must(token <= settled, "no claim after an acknowledged settle", id, token, settled);
+    const key = this.keyOfId.get(id) ?? payload;
+    must(key === payload, "the payload that was sent", id, key, payload);
+    const tokens = this.tokens.get(id) ?? new Map<number, number>();
+    must(!tokens.has(token), "a lease token is given once", id, token);
+    for (const [other, count] of tokens) {
+      must(other < token === count < attempts, "tokens grow as claims do", id, other, token);
+    }
+    tokens.set(token, attempts);
+    this.tokens.set(id, tokens);
+  }
+}
+
+const ownPrefixes: ReadonlySet<string> = new Set<string>([prefixes.log, prefixes.meta]);
+
+/** The rows of a shard that stands still, without the log and what belongs to the replica. */
+function rowsOf(node: SimNode, shard: ShardId): string[] {
+  const directory = node.disk.directory(`/data/shard-${shard}`);
+  const names = [...directory.entries.keys()].filter((name) => /^db-\d+$/.test(name));
+  const store = node.disk.store(`/data/shard-${shard}/${names.sort().at(-1)}`);
+  const rows: string[] = [];
+  for (let i = 0; i < store.rows.size; i++) {
+    const key = store.rows.keyAt(i);
+    if (ownPrefixes.has(key.slice(0, 1))) continue;
+    rows.push(
+      `${Buffer.from(key, "latin1").toString("hex")}=${store.rows.get(key)?.toString("hex")}`,
+    );
+  }
+  return rows;
+}
+
+/** Q12: replicas that applied the same log hold the same rows, whatever they went through. */
+export function sameRows(nodes: readonly SimNode[], shard: ShardId): void {
+  const [first, ...others] = nodes;
+  if (!first) return;
+  const expected = rowsOf(first, shard);
+  for (const node of others) {
+    const found = rowsOf(node, shard);
+    const at = expected.findIndex((row, i) => row !== found[i]);
+    must(
+      at < 0 && found.length === expected.length,
+      "replicas hold the same rows",
+      `${first.name} ${expected.length}, ${node.name} ${found.length}`,
+      expected[at]?.slice(0, 120),
+      found[at]?.slice(0, 120),
+    );
+  }
+}

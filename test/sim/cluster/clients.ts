@@ -1,0 +1,245 @@
+/** Producers and workers of a simulated cluster, each request through a random node. */
+import { errorCodes, QueueError } from "../../../src/base/errors.ts";
+import { formatTaskId } from "../../../src/base/task-id.ts";
+import type { Grant } from "../../../src/router/router.ts";
+import type { ShardRouter } from "../../../src/router/shard-router.ts";
+import { Stream } from "../random.ts";
+import { must } from "../violation.ts";
+import type { ClusterSim } from "./cluster-sim.ts";
+
+/** A client asks again after so long without an answer. */
+const patienceMs = 3_000;
+
+/** Calls back once, with the answer or with null when the client's patience is over. */
+function ask<T>(
+  sim: ClusterSim,
+  send: (router: ShardRouter, done: (value: T) => void) => void,
+  then: (value: T | null) => void,
+): void {
+  const up = sim.nodes.filter((node) => node.state === "up" && node.router);
+  const node = sim.clientRandom.pick(up);
+  let over = false;
+  const end = (value: T | null) => {
+    if (over) return;
+    over = true;
+    then(value);
+  };
+  sim.time.after(patienceMs * 1000, () => end(null));
+  if (!node?.router) return;
+  const { router } = node;
+  sim.guard(() => send(router, (value) => sim.guard(() => end(value))));
+}
+
+export class Producer {
+  private readonly sim: ClusterSim;
+  private readonly random: Stream;
+  private readonly name: string;
+  private number = 0;
+
+  constructor(sim: ClusterSim, number: number) {
+    this.sim = sim;
+    this.name = `p${number}`;
+    this.random = new Stream(sim.scenario.seed, `producer ${number}`);
+  }
+
+  start(): void {
+    const { sim } = this;
+    sim.time.after(this.random.around(sim.scenario.clientEveryMs) * 1000, () => {
+      if (sim.draining) return;
+      const count = this.random.pick([1, 1, 3, 10]);
+      const keys = Array.from({ length: count }, () => `${this.name}-${this.number++}`);
+      const delayMs = this.random.chance(0.15) ? this.random.between(10, 3_000) : 0;
+      this.create(keys, delayMs);
+    });
+  }
+
+  private create(keys: readonly string[], delayMs: number): void {
+    const { sim, random } = this;
+    for (const key of keys) sim.checks.asked(key, sim.time.nowUs, delayMs);
+    ask<readonly string[]>(
+      sim,
+      (router, done) => {
+        const batch = router.createBatch("t");
+        for (const key of keys) {
+          const payload = Buffer.from(key);
+          const task = { queue: "q", priority: 0, maxAttempts: 1000, delayMs, runAtMs: 0 };
+          batch.add({ ...task, extras: null, idempotencyKey: key }, payload, 0, payload.length);
+        }
+        batch.send(null, (results) => {
+          const left: string[] = [];
+          for (const [i, key] of keys.entries()) {
+            if (results.codes[i] === 0) {
+              sim.counts.acknowledged++;
+              sim.checks.acknowledged(key, formatTaskId(results.ids, 16 * i));
+            } else left.push(key);
+          }
+          done(left);
+        });
+      },
+      (left) => {
+        const again = left ?? keys;
+        if (again.length === 0) this.start();
+        // Nobody knows what became of the first try: the keys make it safe.
+        else sim.time.after(random.around(50_000), () => this.create(again, delayMs));
+      },
+    );
+  }
+}
+
+interface Held {
+  readonly id: Buffer;
+  readonly token: number;
+}
+
+export class Worker {
+  private readonly sim: ClusterSim;
+  private readonly random: Stream;
+  private readonly name: string;
+  private number = 0;
+
+  constructor(sim: ClusterSim, number: number) {
+    this.sim = sim;
+    this.name = `w${number}`;
+    this.random = new Stream(sim.scenario.seed, `worker ${number}`);
+  }
+
+  start(): void {
+    const { sim, random } = this;
+    if (sim.over) return;
+    const workerId = `${this.name}#${this.number++}`;
+    ask<readonly Held[]>(
+      sim,
+      (router, done) => {
+        const request = { tenant: "t", queues: null, bytesMax: 1_000_000, workerId };
+        const count = random.pick([1, 5, 30]);
+        router.claim({ ...request, count, leaseMs: 2_000, waitMs: 500 }, (outcome) => {
+          if (outcome.kind !== "granted") {
+            done([]);
+            return;
+          }
+          sim.counts.acknowledged++;
+          done(outcome.grants.flatMap((grant) => this.take(grant)));
+        });
+      },
+      (held) => {
+        if (!held || held.length === 0) sim.time.after(random.around(30_000), () => this.start());
+        else this.work(held, workerId);
+      },
+    );
+  }
+
+  private take(grant: Grant): Held[] {
+    const { ids, count, leaseToken, block, payloadFrom, payloadTo, attempts } = grant;
+    return Array.from({ length: count }, (_, i) => {
+      const id = Buffer.from(ids.subarray(16 * i, 16 * i + 16));
+      const payload = block.toString("utf8", payloadFrom[i], payloadTo[i]);
+      const { nowUs } = this.sim.time;
+      this.sim.checks.delivered(
+        nowUs,
+        formatTaskId(id),
+        payload,
+        leaseToken,
+        attempts[i] as number,
+      );
+      return { id, token: leaseToken };
+    });
+  }
+
+  private work(held: readonly Held[], workerId: string): void {
+    const { sim, random } = this;
+    const fate = random.unit();
+    if (!sim.draining && fate < 0.1) {
+      this.start(); // lost: its leases run out
+      return;
+    }
+    const waitMs = !sim.draining && fate < 0.2 ? 2_600 : random.around(40);
+    sim.time.after(waitMs * 1000, () => this.settle(held, workerId));
+  }
+
+  private settle(held: readonly Held[], workerId: string): void {
+    const { sim, random } = this;
+    const nacks = !sim.draining && random.chance(0.15);
+    ask<boolean>(
+      sim,
+      (router, done) => {
+        const batch = router.settleBatch("t", workerId);
+        const stale = held.map(({ id, token }) => sim.checks.isStale(formatTaskId(id), token));
+        for (const { id, token } of held) {
+          if (nacks) batch.nack(id, 0, token, 50, "again");
+          else batch.complete(id, 0, token, null);
+        }
+        batch.send((results) => {
+          let isOver = true;
+          for (const [i, { id, token }] of held.entries()) {
+            const code = results.codes[i];
+            if (code === 0) {
+              const isRepeated = sim.checks.settled.get(formatTaskId(id)) === token;
+              must(
+                !stale[i] || isRepeated,
+                "a stale token settles nothing",
+                formatTaskId(id),
+                token,
+              );
+              sim.counts.acknowledged++;
+              if (!nacks) sim.checks.settled.set(formatTaskId(id), token);
+            } else if (code !== errorCodes.lease_lost.number) isOver = false;
+          }
+          done(isOver);
+        });
+      },
+      (isOver) => {
+        // A settle carries its token: another try changes nothing that the first one did.
+        if (isOver) this.start();
+        else sim.time.after(random.around(50_000), () => this.settle(held, workerId));
+      },
+    );
+  }
+}
+
+/** Reads tasks through any node: what was acknowledged before must be seen. */
+export class Reader {
+  private readonly sim: ClusterSim;
+  private readonly random: Stream;
+
+  constructor(sim: ClusterSim) {
+    this.sim = sim;
+    this.random = new Stream(sim.scenario.seed, "reader");
+  }
+
+  start(): void {
+    const { sim, random } = this;
+    sim.time.after(random.around(60_000), () => {
+      if (sim.over) return;
+      const ids = [...sim.checks.created.values()];
+      const id = ids.length === 0 ? undefined : random.pick(ids.slice(-30));
+      if (id) this.read(id);
+      this.start();
+    });
+  }
+
+  private read(id: string): void {
+    const { sim } = this;
+    const wasSettled = sim.checks.settled.has(id);
+    const bytes = Buffer.from(id.replaceAll("-", ""), "hex");
+    ask<null>(
+      sim,
+      (router, done) => {
+        router.task("t", bytes, "linearizable").then(
+          ({ state }) => {
+            sim.guard(() => {
+              must(!wasSettled || state === "completed", "reads are not stale", id, state);
+            });
+            sim.counts.acknowledged++;
+            done(null);
+          },
+          (error: unknown) => {
+            const code = error instanceof QueueError ? error.code : String(error);
+            sim.guard(() => must(code !== "not_found", "reads see what was acknowledged", id));
+            done(null);
+          },
+        );
+      },
+      () => undefined,
+    );
+  }
+}
