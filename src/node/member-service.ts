@@ -44,9 +44,10 @@ export class MemberService implements MembersAdmin {
   membership(): MemberNames {
     const shard = this.deps.shards.find((one) => one !== null);
     if (!shard) return { voters: [], learners: [] };
-    const { raft, members } = shard.consensus;
+    const { members } = shard.consensus;
+    const { voters, learners } = shard.consensus.settledMembers();
     const names = (ids: readonly StoreId[]) => ids.map((id) => this.nameOf(members, id)).sort();
-    return { voters: names(raft.membership.voters), learners: names(raft.membership.learners) };
+    return { voters: names(voters), learners: names(learners) };
   }
 
   private nameOf(members: readonly Member[], id: StoreId): string {

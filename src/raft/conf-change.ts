@@ -41,6 +41,20 @@ export function isJoint(membership: Membership): boolean {
   return membership.votersOutgoing.length > 0;
 }
 
+/**
+ * Who may be counted on, for people: until a joint change is left the old voters are needed, and those who
+ * are on their way in count as learners.
+ */
+export function settledMembers(membership: Membership): {
+  readonly voters: readonly StoreId[];
+  readonly learners: readonly StoreId[];
+} {
+  const { voters, votersOutgoing, learners } = membership;
+  if (votersOutgoing.length === 0) return { voters, learners };
+  const coming = voters.filter((id) => !votersOutgoing.includes(id));
+  return { voters: votersOutgoing, learners: [...learners, ...coming] };
+}
+
 /** Whether `id` counts in any majority. */
 export function isVoter(membership: Membership, id: StoreId): boolean {
   return membership.voters.includes(id) || membership.votersOutgoing.includes(id);

@@ -22,8 +22,8 @@ export interface Look {
 }
 
 export function groupOf(shard: Shard, look: Look): RaftGroup {
-  const { term, commitIndex, appliedIndex, lastIndex, membership, progress } =
-    shard.consensus.status();
+  const { term, commitIndex, appliedIndex, lastIndex, progress } = shard.consensus.status();
+  const membership = shard.consensus.settledMembers();
   const names = (ids: readonly StoreId[]) => ids.map((id) => nameOf(shard, id, look));
   const { leaderId } = shard.consensus;
   const leader = shard.consensus.members.find(({ storeId }) => storeId === leaderId);

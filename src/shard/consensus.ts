@@ -5,6 +5,7 @@
 import type { LogIndex, StoreId } from "../base/brand.ts";
 import type { TimerHandle } from "../base/effects.ts";
 import { limits } from "../base/limits.ts";
+import { settledMembers } from "../raft/conf-change.ts";
 import type { Entry, RaftNode, RaftStatus } from "../raft/types.ts";
 import type { AppliedPoint } from "./checkpoint.ts";
 import type { LogStore } from "./log-store.ts";
@@ -153,6 +154,11 @@ export class Consensus {
   /** Where the members are found, as of the applied index. */
   get members(): Members {
     return this.deps.log.members;
+  }
+
+  /** Voters and learners, for people. */
+  settledMembers(): ReturnType<typeof settledMembers> {
+    return settledMembers(this.raft.membership);
   }
 
   status(): RaftStatus {

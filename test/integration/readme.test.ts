@@ -58,7 +58,7 @@ describe("README.md", () => {
   });
 
   test("the way of a task by curl ends in its result", async () => {
-    const script = block("sh", "curl").replaceAll(
+    const script = block("sh", "claimed.json").replaceAll(
       "localhost:8080",
       `127.0.0.1:${server.ports.http}`,
     );

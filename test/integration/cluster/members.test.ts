@@ -61,7 +61,13 @@ test("one node with data grows to three without a stop, and then loses one", asy
 });
 
 test("a node that ran without Raft grows after one restart with it", async () => {
-  cluster = await Cluster.start({ nodes: 1, env: { RAFT_ENABLED: "false", RAFT_PEERS: "" } });
+  const off = {
+    RAFT_ENABLED: "false",
+    RAFT_PEERS: "",
+    RAFT_PEER_HTTP_ADDRS: "",
+    RAFT_PEER_GRPC_ADDRS: "",
+  };
+  cluster = await Cluster.start({ nodes: 1, env: off });
   const [alone] = cluster.nodes as [ClusterNode];
   const made = await fetch(`${alone.url}/v1/tasks`, {
     method: "POST",
