@@ -19,10 +19,13 @@ const { values } = parseArgs({
     seeds: { type: "string" },
     "first-seed": { type: "string" },
     log: { type: "boolean", default: false },
+    "until-failure": { type: "string" },
   },
 });
 
-if (values.seed !== undefined) {
+if (values["until-failure"] !== undefined) {
+  await playUntilFailure(Number(values["first-seed"]), Number(values["until-failure"]));
+} else if (values.seed !== undefined) {
   console.log(await simulateCluster(Number(values.seed), values.log ? console.log : null));
 } else if (values.seeds !== undefined || values["first-seed"] !== undefined) {
   await play(Number(values["first-seed"] ?? fixed.first), Number(values.seeds ?? fixed.count));
@@ -30,6 +33,18 @@ if (values.seed !== undefined) {
   await play(fixed.first, fixed.count);
   const first = seedOfCommit();
   if (first !== null) await play(first, fixed.count);
+}
+
+/** For planted bugs: one seed after the other. */
+async function playUntilFailure(first: number, count: number): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    try {
+      await simulateCluster(first + i);
+    } catch (error) {
+      console.log(`found after ${i + 1} seeds: ${String(error).split("\n")[0]}`);
+      process.exit(1);
+    }
+  }
 }
 
 async function play(first: number, count: number): Promise<void> {

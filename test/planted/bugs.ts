@@ -1,0 +1,230 @@
+/**
+ * Bugs that others had (B numbers) or that this code could have, as changes of a line or two. Each one
+ * must be found by the simulator of a cluster, with seeds drawn at random and no checker that names it.
+ */
+
+export interface Planted {
+  readonly id: string;
+  readonly what: string;
+  readonly file: string;
+  /** Text that stands once in the file, and what is put in its place. */
+  readonly find: string;
+  readonly put: string;
+}
+
+const raft = "src/raft";
+const shard = "src/shard";
+const queue = "src/queue";
+
+export const planted: readonly Planted[] = [
+  {
+    id: "B1",
+    what: "term and vote are not written before the vote is sent",
+    file: `${shard}/append-writer.ts`,
+    find: "const votes = hardState && (hardState.term !== saved.term || hardState.vote !== saved.vote);",
+    put: "const votes = hardState && hardState.term < saved.term;",
+  },
+  {
+    id: "B2",
+    what: "a replica votes again in a term in which it has voted",
+    file: `${raft}/election.ts`,
+    find: "    (core.vote === NO_ONE && core.leaderId === NO_ONE) ||",
+    put: "    core.leaderId === NO_ONE ||",
+  },
+  {
+    id: "B8",
+    what: "whoever asks for a vote with a shorter log gets it",
+    file: `${raft}/election.ts`,
+    find: "const isGranted = canVote && core.log.isUpToDate(lastIndex, lastTerm);",
+    put: "const isGranted = canVote && lastTerm >= 0;",
+  },
+  {
+    id: "B13",
+    what: "an entry of an earlier term is committed by counting replicas",
+    file: `${raft}/log.ts`,
+    find: "if (index <= this.committed || term === 0 || !this.matchTerm(index, term)) return false;",
+    put: "if (index <= this.committed || term === 0) return false;",
+  },
+  {
+    id: "B14",
+    what: "a late or repeated append truncates entries that match",
+    file: `${raft}/log.ts`,
+    find: "if (at >= 0) this.append(at === 0 ? entries : entries.slice(at));",
+    put: "if (entries.length > 0 || at >= 0) this.append(entries);",
+  },
+  {
+    id: "B15",
+    what: "an append raises the commit index past what it vouches for",
+    file: `${raft}/log.ts`,
+    find: "this.commitTo(Math.min(commit, lastNew) as LogIndex);",
+    put: "this.commitTo(Math.min(commit, this.lastIndex()) as LogIndex);",
+  },
+  {
+    id: "B15b",
+    what: "a heartbeat carries the leader's commit index, whatever the follower has",
+    file: `${raft}/replication.ts`,
+    find: "const commit = Math.min(progress.match, core.log.committed) as LogIndex;",
+    put: "const commit = core.log.committed;",
+  },
+  {
+    id: "B16",
+    what: "logs are said to match at prev whatever its term",
+    file: `${raft}/log.ts`,
+    find: "if (!this.matchTerm(prevIndex, prevTerm)) return undefined;",
+    put: "if (this.term(prevIndex) === undefined) return undefined;",
+  },
+  {
+    id: "B18",
+    what: "acknowledgements leave before the entries are on disk",
+    file: `${shard}/append-writer.ts`,
+    find: "const pending: Pending = { entriesDone: !last, voteDone: !votes, responses, last };",
+    put: "const pending: Pending = { entriesDone: true, voteDone: !votes, responses, last };\n    queueMicrotask(() => this.deliver());",
+  },
+  {
+    id: "B17",
+    what: "a leader that has cut the log sends what is left of it",
+    file: `${raft}/log.ts`,
+    find: "if (lo < this.firstIndex()) return undefined;",
+    put: "if (lo < this.firstIndex()) return this.slice(this.firstIndex(), hi, maxBytes);",
+  },
+  {
+    id: "B21",
+    what: "a write is acknowledged although its sync failed",
+    file: "src/storage/group-commit.ts",
+    find: "    await batch.write();\n",
+    put: "    await batch.write().catch(() => undefined);\n",
+  },
+  {
+    id: "B24",
+    what: "an older state is installed over a newer log",
+    file: `${shard}/consensus.ts`,
+    find: "if (index <= this.raft.commitIndex) return true;",
+    put: "if (index < 0) return true;",
+  },
+  {
+    id: "B28",
+    what: "a leader never sends the state again after a transfer failed",
+    file: `${raft}/leader.ts`,
+    find: 'if (progress?.state !== "snapshot") return;',
+    put: 'if (progress?.state !== "snapshot" || !ok) return;',
+  },
+  {
+    id: "B31",
+    what: "the applied index on disk is one behind its rows: an entry is applied twice",
+    file: `${shard}/checkpoint.ts`,
+    find: "  out.u64(applied.index);\n  out.u64(applied.term);\n  out.u48",
+    put: "  out.u64(Math.max(2, applied.index - 1));\n  out.u64(applied.term);\n  out.u48",
+  },
+  {
+    id: "B31b",
+    what: "the applied index on disk is one ahead of its rows: an entry is skipped",
+    file: `${shard}/checkpointer.ts`,
+    find: "    putCheckpoint(state, batch, applied, generation, this.scratch);",
+    put: "    if (generation % 3 > 0) putCheckpoint(state, batch, applied, generation, this.scratch);\n    else state.dirtyRuns = [];",
+  },
+  {
+    id: "B44",
+    what: "a replica answers reads without asking a quorum",
+    file: `${shard}/consensus.ts`,
+    find: "return isAlone && this.deps.serves() ? Promise.resolve() : this.reads.wait();",
+    put: "return isAlone || this.deps.serves() || this.leaderId > 0 ? Promise.resolve() : this.reads.wait();",
+  },
+  {
+    id: "B45",
+    what: "reads are confirmed at once, by the leader alone",
+    file: `${raft}/read-index.ts`,
+    find: 'if (core.config.readOnly === "lease" || isAlone) {',
+    put: 'if (core.config.readOnly !== "lease" || isAlone) {',
+  },
+  {
+    id: "B42",
+    what: "a hand-over that fails is never given up",
+    file: `${raft}/raft.ts`,
+    find: 'if (core.role === "leader") core.transferee = NO_ONE;',
+    put: 'if (core.role !== "leader") core.transferee = NO_ONE;',
+  },
+  {
+    id: "B41",
+    what: "leadership is handed to a replica that lacks entries, which takes it without asking",
+    file: `${raft}/election.ts`,
+    find: "  const result = jointVoteResult(voters, votersOutgoing, core.voteOf);\n",
+    put: '  const result = core.role === "candidate" ? "won" : jointVoteResult(voters, votersOutgoing, core.voteOf);\n',
+  },
+  {
+    id: "B49",
+    what: "a settle with an old lease token is taken",
+    file: `${queue}/settle.ts`,
+    find: "if (reader.token !== 0) return run.get(col.TOKEN, place) === reader.token ? 0 : leaseLost;",
+    put: "if (reader.token !== 0) return run.get(col.TOKEN, place) >= reader.token ? 0 : leaseLost;",
+  },
+  {
+    id: "B51",
+    what: "a claimed task can be claimed again by the next claim",
+    file: `${queue}/claim.ts`,
+    find: "  segment.from = (pick.places[count - 1] as number) + 1;\n",
+    put: "  if (count > 3) for (const p of pick.places) run.set(col.STATE, p, taskState.ready);\n",
+  },
+  {
+    id: "B55",
+    what: "a claim is not counted as an attempt",
+    file: `${queue}/claim.ts`,
+    find: "    run.set(col.ATTEMPTS, place, attempt);\n",
+    put: "    if (i === 0) run.set(col.ATTEMPTS, place, attempt);\n",
+  },
+  {
+    id: "B60",
+    what: "a repeated create with a key is refused: its maker never hears of the task",
+    file: `${queue}/create.ts`,
+    find: "if (existing && command.requestHash !== null) return repeated(existing, command);",
+    put: "if (existing && command.requestHash === null) return repeated(existing, command);",
+  },
+  {
+    id: "B59",
+    what: "a follower keeps its own clock, however wrong it is",
+    file: `${shard}/leader-clock.ts`,
+    find: "      time = timeMs;\n    },\n  };",
+    put: "      time = clock.wallMs();\n    },\n  };",
+  },
+  {
+    id: "B61",
+    what: "the back-off is drawn by each replica for itself",
+    file: `${queue}/backoff.ts`,
+    find: "  const exponential = Math.min(base * 2 ** Math.min(attempts - 1, 50), cap);",
+    put: "  const exponential = Math.min(base * 2 ** Math.min(attempts - 1, 50), cap) + Math.floor(Math.random() * 50);",
+  },
+  {
+    id: "B65",
+    what: "heartbeats that share a frame are all taken for the first group's",
+    file: `${shard}/peer-link.ts`,
+    find: "      const group = input.u32();\n      this.deliver(from, group, input.sized());",
+    put: "      const group = input.u32() * 0;\n      this.deliver(from, group, input.sized());",
+  },
+  {
+    id: "B20",
+    what: "a write's end marks entries that have replaced the written ones",
+    file: `${raft}/unstable.ts`,
+    find: "if (index < this.offset || this.term(index) !== term) return;",
+    put: "if (index < this.offset || this.term(index) === undefined) return;",
+  },
+  {
+    id: "P1",
+    what: "a received state keeps the log that was copied with it",
+    file: `${shard}/prepare-store.ts`,
+    find: "  await dropLog(kv);\n",
+    put: "",
+  },
+  {
+    id: "P2",
+    what: "a log is cut one entry too far",
+    file: `${shard}/log-store.ts`,
+    find: "const to = Math.min(appliedIndex, Math.max(neededFrom - 1, this.tooOld(keepBytes)));",
+    put: "const to = Math.min(appliedIndex, Math.max(neededFrom, this.tooOld(keepBytes)));",
+  },
+  {
+    id: "P3",
+    what: "an entry of another leader is taken for the one proposed here",
+    file: `${shard}/proposals.ts`,
+    find: "if (proposal.term === entry.term) return proposal.sinks;",
+    put: "if (proposal.term <= entry.term) return proposal.sinks;",
+  },
+];
