@@ -9,6 +9,9 @@ export const scenarioNames = [
   "backlog",
   "retention",
   "idle",
+  "crowd",
+  "flood",
+  "queues",
 ] as const;
 
 export type ScenarioName = (typeof scenarioNames)[number];

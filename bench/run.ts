@@ -10,10 +10,13 @@ import type { Measurement } from "./measurement.ts";
 import { type BenchOptions, parseOptions, type ScenarioName, usage } from "./options.ts";
 import { linesOf, machineLine, writeResults } from "./report.ts";
 import { backlog } from "./scenarios/backlog.ts";
+import { crowd } from "./scenarios/crowd.ts";
 import { cycle, single } from "./scenarios/cycle.ts";
+import { flood } from "./scenarios/flood.ts";
 import { http } from "./scenarios/http.ts";
 import { idle } from "./scenarios/idle.ts";
 import { latency } from "./scenarios/latency.ts";
+import { queues } from "./scenarios/queues.ts";
 import { retention } from "./scenarios/retention.ts";
 import type { Scenario } from "./scenarios/scenario.ts";
 
@@ -25,6 +28,9 @@ const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
   backlog,
   retention,
   idle,
+  crowd,
+  flood,
+  queues,
 };
 
 async function bench(options: BenchOptions): Promise<void> {

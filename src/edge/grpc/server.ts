@@ -71,6 +71,8 @@ class StreamServer implements GrpcServer {
     const rules = { payloadBytes, maxAttempts: defaultMaxAttempts, leaseMs: defaultLeaseMs };
     this.deps = { ...deps, wire: loadWire(), rules, refusals: new RefusalLog(deps) };
     this.options = options;
+    // It would write what clients send to standard error, past our log and without a bound.
+    grpc.setLogVerbosity(grpc.logVerbosity.NONE);
     this.streams = new StreamSet(this.deps);
     this.grpcServer = new grpc.Server(serverOptions(this.gates));
     this.addServices();
