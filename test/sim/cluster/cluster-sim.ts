@@ -21,6 +21,8 @@ export interface ClusterScenario {
   readonly shards: number;
   readonly forward: boolean;
   readonly faultMs: number;
+  /** About how many there are in that time. */
+  readonly faultCount: number;
   readonly clientEveryMs: number;
   /** Little makes replicas that were away need the whole state. */
   readonly logKeepBytes: number;
@@ -45,6 +47,7 @@ export type Fault =
   | "crashAll"
   | "cut"
   | "isolate"
+  | "isolateLeader"
   | "pause"
   | "jump"
   | "transfer"
@@ -56,6 +59,7 @@ const families: readonly Fault[] = [
   "crashAll",
   "cut",
   "isolate",
+  "isolateLeader",
   "pause",
   "jump",
   "transfer",
@@ -246,7 +250,7 @@ export class ClusterSim {
   private nemesis(): void {
     const { random, scenario } = this;
     const kinds = [...scenario.faults];
-    this.time.after(random.around(scenario.faultMs / 12) * 1000, () => {
+    this.time.after(random.around(scenario.faultMs / scenario.faultCount) * 1000, () => {
       if (this.draining) return;
       const kind = random.pick(kinds);
       if (kind) this.guard(() => this.strike(kind));
@@ -275,6 +279,12 @@ export class ClusterSim {
       case "isolate":
         for (const other of this.nodes) this.cut(node, other);
         return;
+      case "isolateLeader": {
+        // Again and again: logs then end in what several leaders wrote.
+        const leader = this.nodes.find(({ shards }) => shards.some((shard) => shard?.leads));
+        for (const other of this.nodes) if (leader) this.cut(leader, other);
+        return;
+      }
       case "pause":
         node.machine.pause(random.pick([50, 200, 1_000, 4_000]));
         return;
@@ -290,6 +300,11 @@ export class ClusterSim {
         node.disk.failingSyncs++;
         this.startLater(node);
     }
+  }
+
+  /** Shorter than it takes to notice the silence, by chance: then frames are lost and nobody knows. */
+  private get healMs(): number {
+    return this.random.pick([300, 900, 2_000]);
   }
 
   private crash(node: SimNode): void {
@@ -309,7 +324,7 @@ export class ClusterSim {
   private cut(a: SimNode, b: SimNode): void {
     if (a === b) return;
     this.net.cut(a.storeId, b.storeId);
-    this.time.after(this.random.around(2_000) * 1000, () => {
+    this.time.after(this.random.around(this.healMs) * 1000, () => {
       if (!this.draining) this.net.heal(a.storeId, b.storeId);
     });
   }
@@ -326,6 +341,7 @@ export function clusterScenario(seed: number): ClusterScenario {
     shards: random.pick([1, 1, 2]),
     forward: random.chance(0.5),
     faultMs: random.between(5_000, 20_000),
+    faultCount: random.pick([12, 12, 40]),
     clientEveryMs: random.pick([20, 60, 200]),
     logKeepBytes: random.pick([0, 2_000, 20_000, 64 * 1024 * 1024]),
     net: random.pick([

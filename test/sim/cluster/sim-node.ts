@@ -11,7 +11,7 @@ import { Replica } from "../../../src/shard/replica.ts";
 import { createReplicaStores } from "../../../src/shard/replica-stores.ts";
 import type { Shard } from "../../../src/shard/shard.ts";
 import { createGroupCommit } from "../../../src/storage/group-commit.ts";
-import { StorageError } from "../../../src/storage/kv.ts";
+import { type Kv, StorageError } from "../../../src/storage/kv.ts";
 import { type DataDirectory, openDataDirectory } from "../../../src/storage/store-directory.ts";
 import { MachineClock, ProcessTime } from "../clock.ts";
 import { createMemoryFiles } from "../memory-files.ts";
@@ -30,6 +30,16 @@ const quiet: Logger = {
   error: () => undefined,
   child: () => quiet,
 };
+
+/** A process that has ended opens nothing any more, although its code still runs. */
+function openAlive(
+  life: ProcessTime,
+  disk: VirtualDisk,
+  path: string,
+  options: { readonly createIfMissing: boolean },
+): Promise<Kv> {
+  return life.alive ? createMemoryKv(disk, path, options) : new Promise(() => undefined);
+}
 
 export class SimNode {
   readonly storeId: StoreId;
@@ -82,7 +92,7 @@ export class SimNode {
     const files = createMemoryFiles(disk);
     const random = this.random.source;
     const directory = await openDataDirectory(
-      { files, random, openStore: (path, options) => createMemoryKv(disk, path, options) },
+      { files, random, openStore: (path, options) => openAlive(life, disk, path, options) },
       {
         root: "/data",
         shards: sim.shardIds,
@@ -146,7 +156,7 @@ export class SimNode {
     const stores = createReplicaStores({
       files: createMemoryFiles(disk),
       path: place.path,
-      openKv: (path) => createMemoryKv(disk, path, { createIfMissing: false }),
+      openKv: (path) => openAlive(life, disk, path, { createIfMissing: false }),
       createCommit: (kv) => createGroupCommit({ kv, clock: life, metrics, onFatal }),
       hasSpace: () => true,
     });
