@@ -68,13 +68,17 @@ class LevelKv implements Kv {
   readonly #scratch = Buffer.allocUnsafeSlow(scratchBytes);
   #failure: StorageError | undefined;
   #closed = false;
-  writtenBytes = 0;
+  #writtenBytes = 0;
   /** Invariant: at most one write at a time (FAULTS S1); what follows a failed one would be lost. */
   #writing = false;
 
   constructor(level: Level, path: string) {
     this.#level = level;
     this.#path = path;
+  }
+
+  get writtenBytes(): number {
+    return this.#writtenBytes;
   }
 
   getSync(key: Uint8Array): Buffer | undefined {
@@ -188,7 +192,7 @@ class LevelKv implements Kv {
 
   async write(native: NativeBatch, bytes: number): Promise<void> {
     this.assertUsable();
-    this.writtenBytes += bytes;
+    this.#writtenBytes += bytes;
     assert(!this.#writing, "one write in flight per store", this.#path);
     this.#writing = true;
     try {
