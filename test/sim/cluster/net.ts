@@ -27,6 +27,8 @@ export interface NetProfile {
 /** Silence after which a peer counts as gone, and how long it takes to connect. */
 const silenceUs = 600_000;
 const connectUs = 20_000;
+/** Until the end of a process shows on its connections. */
+const resetUs = 1_000;
 
 interface Pair {
   cut: boolean;
@@ -71,7 +73,11 @@ export class SimNet {
   /** The process is gone. */
   offline(storeId: StoreId): void {
     this.up.delete(storeId);
-    for (const other of this.up.keys()) this.break(storeId, other, true);
+    for (const other of this.up.keys()) {
+      // A cut link cannot tell that the other process has ended, either.
+      const { cut } = this.pair(storeId, other);
+      this.break(storeId, other, !cut, cut ? silenceUs : resetUs);
+    }
   }
 
   private connectSoon(a: StoreId, b: StoreId): void {
@@ -87,7 +93,8 @@ export class SimNet {
     });
   }
 
-  private break(a: StoreId, b: StoreId, reset: boolean): void {
+  /** @param afterUs - until both notice */
+  private break(a: StoreId, b: StoreId, reset: boolean, afterUs: number): void {
     const pair = this.pair(a, b);
     if (!pair.connected) return;
     pair.connected = false;
@@ -97,10 +104,7 @@ export class SimNet {
       [b, a],
     ] as const) {
       const endpoint = this.up.get(id);
-      // A cut link cannot tell that the other process has ended, either.
-      endpoint?.life.schedule(pair.cut ? silenceUs : 1_000, () => {
-        endpoint.listener.disconnected(gone, reset && !pair.cut);
-      });
+      endpoint?.life.schedule(afterUs, () => endpoint.listener.disconnected(gone, reset));
     }
   }
 
@@ -112,22 +116,8 @@ export class SimNet {
     this.cuts++;
     const { epoch } = pair;
     this.time.after(silenceUs, () => {
-      if (pair.cut && pair.epoch === epoch) this.breakSilent(a, b);
+      if (pair.cut && pair.epoch === epoch) this.break(a, b, false, 0);
     });
-  }
-
-  private breakSilent(a: StoreId, b: StoreId): void {
-    const pair = this.pair(a, b);
-    if (!pair.connected) return;
-    pair.connected = false;
-    pair.epoch++;
-    for (const [id, gone] of [
-      [a, b],
-      [b, a],
-    ] as const) {
-      const endpoint = this.up.get(id);
-      endpoint?.life.schedule(0, () => endpoint.listener.disconnected(gone, false));
-    }
   }
 
   heal(a: StoreId, b: StoreId): void {
@@ -135,7 +125,7 @@ export class SimNet {
     if (!pair.cut) return;
     pair.cut = false;
     // What was under way in the silence is lost with its connection.
-    if (pair.connected) this.break(a, b, true);
+    this.break(a, b, true, resetUs);
     this.connectSoon(a, b);
   }
 
