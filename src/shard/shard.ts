@@ -370,7 +370,7 @@ export class Shard {
     await this.closeFiles();
   }
 
-  /** Writes what is left with a last checkpoint, and marks the store as cleanly closed. */
+  /** Writes what is left with a last checkpoint; the store is clean then, but for tokens to be raised. */
   async close(): Promise<void> {
     if (this.closed) return;
     this.stopServing();
@@ -384,7 +384,7 @@ export class Shard {
         // Entries may have been acknowledged since the held ones were written.
         this.writer.putHeld(batch);
         this.checkpointer.putLast(batch);
-        putCleanMark(batch);
+        if (this.tokens === "safe") putCleanMark(batch);
       },
       () => undefined,
     );
