@@ -51,7 +51,7 @@ export interface Worker {
   /**
    * Claims no more, hands back what no handler has begun, gives running handlers their time, then
    * fires their signals and hands back the rest. Resolves when all of it is acknowledged and the
-   * connection is closed.
+   * connection is closed. Called again it can only shorten the time.
    */
   stop(options?: { readonly graceSeconds?: number }): Promise<void>;
 }
@@ -100,6 +100,8 @@ class StreamWorker implements Worker {
   private starting: { resolve: () => void; reject: (error: QuorumQError) => void } | null = null;
   private started: Promise<void> | null = null;
   private stopping: { readonly promise: Promise<void>; readonly idle: () => void } | null = null;
+  /** When the running handlers' time is up, once the worker stops. */
+  private grace: { readonly atMs: number; readonly timer: TimerHandle } | null = null;
 
   constructor(connect: ConnectOptions, options: WorkerOptions) {
     const { effects, wire } = resolveConnect(connect);
@@ -148,20 +150,26 @@ class StreamWorker implements Worker {
   }
 
   stop(options: { readonly graceSeconds?: number } = {}): Promise<void> {
+    this.limitGrace((options.graceSeconds ?? defaultGraceSeconds) * 1000);
     if (this.stopping !== null) return this.stopping.promise;
     let idle = (): void => undefined;
     const settled = new Promise<void>((resolve) => {
       idle = resolve;
     });
-    const graceMs = (options.graceSeconds ?? defaultGraceSeconds) * 1000;
-    const grace = this.effects.timers.after(graceMs, () => this.endGrace());
-    const promise = settled.then(() => this.close(grace));
+    const promise = settled.then(() => this.close());
     this.stopping = { promise, idle };
     this.starting?.reject(new QuorumQError("closed", "the worker was stopped"));
     this.starting = null;
     for (const held of this.waiting.splice(0)) this.settle(held, { kind: "abandon" });
     this.maybeIdle();
     return promise;
+  }
+
+  private limitGrace(graceMs: number): void {
+    const atMs = this.effects.clock.monotonicMs() + graceMs;
+    if (this.grace !== null && this.grace.atMs <= atMs) return;
+    this.grace?.timer.cancel();
+    this.grace = { atMs, timer: this.effects.timers.after(graceMs, () => this.endGrace()) };
   }
 
   /** The running handlers' time is up: their tasks go to other workers. */
@@ -177,8 +185,8 @@ class StreamWorker implements Worker {
     void this.stopping?.promise.then(() => timer.cancel());
   }
 
-  private async close(grace: TimerHandle): Promise<void> {
-    grace.cancel();
+  private async close(): Promise<void> {
+    this.grace?.timer.cancel();
     this.leaseTimer?.cancel();
     this.reconnectTimer?.cancel();
     this.settler.stop();

@@ -129,6 +129,22 @@ test("stop abandons what no handler has begun, and at the end of the grace time 
   assert.equal(results().length, 0);
 });
 
+test("a second stop may shorten the grace time, and never lengthens it", async () => {
+  const work = gate();
+  const worker = await start(work.handler, { manual: true });
+  server.addTask("mail", "1");
+  while (work.running < 1) await turn();
+  const stopped = worker.stop({ graceSeconds: 60 });
+  void worker.stop({ graceSeconds: 5 });
+  void worker.stop({ graceSeconds: 90 });
+  effects.advance(4_999);
+  await turn();
+  assert.deepEqual(work.aborted, []);
+  effects.advance(1);
+  await stopped;
+  assert.equal(code(work.aborted[0]), "closed");
+});
+
 test("a stopped worker hands back what still comes for its last Ready", async () => {
   const work = gate();
   const worker = await start(work.handler, { concurrency: 2 });
