@@ -317,6 +317,8 @@ export const limits = {
   clientLingerMs: 1_000,
   /** Redirects that the SDK follows for one request (SPEC section 3). */
   clientHops: 3,
+  /** Ms for which the SDK believes a list of members: a token goes to no address of long ago. */
+  clientMembersMs: 60_000,
 } as const;
 
 /** Relations between bounds that the code relies on. */

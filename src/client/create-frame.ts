@@ -2,10 +2,10 @@
 import type { CreateAckFrame } from "../api/client-ack-frame.ts";
 import { type CreatePart, encodeCreateParts } from "../api/client-create-frame.ts";
 import type { CreateAcks } from "../api/received-ack-coder.ts";
-import { errorCodes } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { type EncodedOptions, keyedGroup } from "./create-input.ts";
-import { errorOfAck, isErrorCode, QuorumQError } from "./errors.ts";
+import { errorOfAck, QuorumQError } from "./errors.ts";
+import { leavesDoubt, nextTry } from "./retry.ts";
 
 export type FrameOutcome =
   | {
@@ -141,18 +141,15 @@ function payloadBytesOf(parts: readonly StreamPart[]): number {
  */
 export function retryableRefusal(acks: CreateAcks, sends: number): QuorumQError | null {
   for (const failure of acks.failures) {
-    if (failure === undefined || !isErrorCode(failure.code)) continue;
-    // A full disk is for the caller to know, though it may pass.
-    if (failure.code === "insufficient_storage") continue;
-    const { retry } = errorCodes[failure.code];
-    if (retry === "never" || (retry === "once" && sends > 1)) continue;
-    return errorOfAck(failure);
+    if (failure === undefined) continue;
+    const error = errorOfAck(failure);
+    // Run id and keys make a frame safe to repeat.
+    if (nextTry({ code: error.code, tries: sends, isRepeatable: true }) !== "give up") return error;
   }
   return null;
 }
 
 /** Whether some task of the refused frame may exist all the same. */
-export function leavesDoubt(acks: CreateAcks, refusal: QuorumQError): boolean {
-  if (acks.failures.some((failure) => failure === undefined)) return true;
-  return ["unknown_outcome", "timeout", "internal"].includes(refusal.code);
+export function isInDoubt(acks: CreateAcks, refusal: QuorumQError): boolean {
+  return acks.failures.some((failure) => failure === undefined) || leavesDoubt(refusal.code);
 }

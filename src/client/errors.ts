@@ -11,6 +11,10 @@ export interface QuorumQErrorDetail {
   readonly cause?: unknown;
   /** Where the leader is, for not_leader. */
   readonly leader?: LeaderHint | undefined;
+  /** The request's field that broke the rule, where the server named it (HTTP). */
+  readonly field?: string | undefined;
+  /** Under which the server's log tells of the request (HTTP). */
+  readonly requestId?: string | undefined;
 }
 
 /**
@@ -28,11 +32,15 @@ export class QuorumQError extends Error {
   override readonly name = "QuorumQError";
   readonly code: ClientErrorCode;
   readonly leader: LeaderHint | undefined;
+  readonly field: string | undefined;
+  readonly requestId: string | undefined;
 
   constructor(code: ClientErrorCode, text: string, detail: QuorumQErrorDetail = {}) {
     super(text, detail.cause === undefined ? undefined : { cause: detail.cause });
     this.code = code;
     this.leader = detail.leader;
+    this.field = detail.field;
+    this.requestId = detail.requestId;
   }
 }
 
@@ -42,13 +50,12 @@ export function isErrorCode(text: string): text is ErrorCode {
 }
 
 /** The error of an ack; codes that this version does not know count as `internal`. */
-export function errorOfAck(ack: {
-  readonly code: string;
-  readonly message: string;
-  readonly leader?: LeaderHint | undefined;
-}): QuorumQError {
+export function errorOfAck(
+  ack: { readonly code: string; readonly message: string } & Omit<QuorumQErrorDetail, "cause">,
+): QuorumQError {
+  const { message, leader, field, requestId } = ack;
   const code = isErrorCode(ack.code) ? ack.code : "internal";
-  return new QuorumQError(code, ack.message === "" ? code : ack.message, { leader: ack.leader });
+  return new QuorumQError(code, message === "" ? code : message, { leader, field, requestId });
 }
 
 /**

@@ -3,7 +3,7 @@
  *
  * - `createProducer`: enqueue tasks; retries of its own never make a task twice.
  * - `createWorker`: run a handler for each task, with leases kept alive.
- * - `createHttpClient`: look up tasks and results, cancel.
+ * - `createHttpClient`: every route of the server's HTTP interface, typed.
  * - `createProducerStream`, `createWorkerStream`: the raw streams, one callback per frame.
  */
 export type { CreateAckFrame } from "../api/client-ack-frame.ts";
@@ -19,13 +19,50 @@ export {
   type QuorumQErrorDetail,
   RetryTask,
 } from "./errors.ts";
-export {
-  createHttpClient,
-  type HttpClient,
-  type HttpClientOptions,
-  type ResultRecord,
-  type TaskRecord,
-} from "./http-client.ts";
+export { createHttpClient, type HttpClient, type HttpClientOptions } from "./http-client.ts";
+export type {
+  ClusterNode,
+  ClusterNodes,
+  HttpCluster,
+  Membership,
+  NewMember,
+  NodeHealth,
+  NodeOptions,
+  RaftGroup,
+  RaftStatus,
+  ShardHealth,
+} from "./http-cluster.ts";
+export type {
+  ActionOptions,
+  ActionResult,
+  HttpQueues,
+  QueuePage,
+  QueueRecord,
+} from "./http-queues.ts";
+export type {
+  ClaimedRecord,
+  CreatedRecord,
+  ResultRecord,
+  TaskRecord,
+  TaskState,
+} from "./http-records.ts";
+export type { CallOptions } from "./http-request.ts";
+export type {
+  CreateItem,
+  CreateOptions,
+  CreateOutcome,
+  HttpTasks,
+  ReadOptions,
+  TaskFilter,
+  TaskPage,
+} from "./http-tasks.ts";
+export type {
+  ClaimOptions,
+  HolderOptions,
+  HttpWork,
+  ResultBatchItem,
+  SettleOutcome,
+} from "./http-work.ts";
 export {
   createProducer,
   type Enqueued,

@@ -23,7 +23,7 @@ import {
   CreateFrame,
   checkForm,
   type FrameOutcome,
-  leavesDoubt,
+  isInDoubt,
   retryableRefusal,
   type SentFrame,
   type StreamPart,
@@ -31,6 +31,7 @@ import {
 import { type EncodedOptions, encodeOptions, type TaskOptions } from "./create-input.ts";
 import { QuorumQError } from "./errors.ts";
 import { createGrpcOpener, type ServerEvent } from "./grpc-stream.ts";
+import { nextTry } from "./retry.ts";
 import { createSession, type Session } from "./session.ts";
 
 export type { FrameOutcome, SentFrame, StreamPart };
@@ -231,14 +232,14 @@ class RawProducerStream implements ProducerStream {
     if (refused === null || frame.refusal === null) {
       this.finish(frame, { kind: "acked", acks: event, isResent: frame.sends > 1 });
     } else {
-      if (leavesDoubt(refused, frame.refusal)) frame.isUncertain = true;
+      if (isInDoubt(refused, frame.refusal)) frame.isUncertain = true;
       this.retry(frame.refusal);
     }
   }
 
   /** Sends what was refused for now again: elsewhere if that helps, else after a while. */
   private retry(refusal: QuorumQError): void {
-    if (refusal.code === "not_leader" || refusal.code === "draining") {
+    if (nextTry({ code: refusal.code, tries: 1, isRepeatable: true }) === "elsewhere") {
       this.session.move(refusal);
       return;
     }

@@ -4,13 +4,12 @@
  */
 import type { AckFailure, SettleAcks } from "../api/received-ack-coder.ts";
 import type { ResultInput } from "../api/settle-coder.ts";
-import { unreachable } from "../base/assert.ts";
 import type { TimerHandle } from "../base/effects.ts";
-import { errorCodes } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { backoffMs } from "./backoff.ts";
-import { errorOfAck, isErrorCode, type QuorumQError } from "./errors.ts";
+import { errorOfAck, type QuorumQError } from "./errors.ts";
 import type { HeldTask } from "./held-task.ts";
+import { nextTry } from "./retry.ts";
 import type { ClientEffects } from "./system.ts";
 import type { WorkerStream } from "./worker-stream.ts";
 
@@ -86,24 +85,19 @@ export class Settler {
 
   private refused(held: HeldTask, failure: AckFailure): void {
     const error = errorOfAck(failure);
-    const retry = isErrorCode(failure.code) ? errorCodes[failure.code].retry : "never";
     held.isSent = false;
-    switch (retry) {
-      case "there":
+    const tries = held.refusals + 1;
+    switch (nextTry({ code: error.code, tries, isRepeatable: true })) {
       case "elsewhere":
         this.unsent.push(held);
         this.stream.move(error);
         return;
       case "later":
-      case "yes":
-      case "once":
         this.retryLater(held);
         return;
-      case "never":
+      case "give up":
         this.refusedForGood(held, error);
         return;
-      default:
-        unreachable(retry);
     }
   }
 
@@ -125,6 +119,7 @@ export class Settler {
     // The result itself is at fault: the task must not sit until its lease runs out.
     const reason = `result refused: ${error.code}: ${error.message}`;
     held.settlement = { kind: "nack", reason, delaySeconds: 0 };
+    held.refusals = 0;
     this.unsent.push(held);
     this.scheduleFlush();
   }

@@ -1,61 +1,20 @@
 import assert from "node:assert/strict";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { afterEach, test } from "node:test";
 import { createHttpClient, QuorumQError } from "../../../src/client/index.ts";
+import { closeServers, codeIs, deadUrl, json, listen, taskBody, taskId } from "./http-server.ts";
 import { ManualEffects } from "./manual-effects.ts";
 
-type Answer = (request: IncomingMessage, response: ServerResponse) => void;
+const id = taskId;
+const task = taskBody;
 
-const servers: Server[] = [];
-const id = "01890a5d-ac96-774b-bcce-b302099a8057";
-const task = {
-  id,
-  command: "mail",
-  payload: { to: "a" },
-  priority: 0,
-  state: "ready",
-  status: "PENDING",
-  attempts: 0,
-  maxAttempts: 5,
-  tenantId: "default",
-  createdAt: "2026-01-02T03:04:05.006Z",
-  updatedAt: "2026-01-02T03:04:05.006Z",
-};
-
-afterEach(() => {
-  for (const server of servers.splice(0)) {
-    server.closeAllConnections();
-    server.close();
-  }
-});
-
-async function listen(answer: Answer) {
-  const seen: { path: string; authorization: string | undefined }[] = [];
-  const server = createServer((request, response) => {
-    const { url = "", headers } = request;
-    seen.push({ path: url, authorization: headers.authorization });
-    answer(request, response);
-  });
-  servers.push(server);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, seen };
-}
-
-function json(response: ServerResponse, status: number, body: unknown, headers = {}): void {
-  response.writeHead(status, { "content-type": "application/json", ...headers });
-  response.end(JSON.stringify(body));
-}
-
-function codeIs(code: string): (error: unknown) => boolean {
-  return (error) => error instanceof QuorumQError && error.code === code;
-}
+afterEach(closeServers);
 
 test("a task is looked up with the token", async () => {
   const node = await listen((_, response) => json(response, 200, task));
   const found = await createHttpClient({ endpoints: node.url, token: "t" }).getTask(id);
   assert.deepEqual([found.id, found.queue, found.payload], [id, "mail", { to: "a" }]);
-  assert.deepEqual(node.seen, [{ path: `/v1/tasks/${id}`, authorization: "Bearer t" }]);
+  const [{ path, authorization } = {}] = node.seen;
+  assert.deepEqual([path, authorization], [`/v1/tasks/${id}`, "Bearer t"]);
 });
 
 test("a result is null until the task has ended", async () => {
@@ -118,13 +77,12 @@ test("redirects end after three hops", async () => {
 });
 
 test("a node without a leader, and a dead one, are passed over", async () => {
-  const gone = await listen(() => undefined);
-  servers.pop()?.close();
+  const gone = await deadUrl();
   const waiting = await listen((_, response) =>
     json(response, 503, { error: "election", code: "no_leader" }),
   );
   const good = await listen((_, response) => json(response, 200, task));
-  const endpoints = [gone.url, waiting.url, good.url];
+  const endpoints = [gone, waiting.url, good.url];
   assert.equal((await createHttpClient({ endpoints }).getTask(id)).id, id);
 });
 
