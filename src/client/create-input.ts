@@ -4,6 +4,7 @@ import type { CreateInput } from "../api/create-coder.ts";
 import type { Clock } from "../base/effects.ts";
 import { limits } from "../base/limits.ts";
 import { QuorumQError } from "./errors.ts";
+import type { AnyTasks, QueueOf } from "./task-map.ts";
 
 /** How a task shall be treated. Absent is the server's default. */
 export interface TaskOptions {
@@ -27,11 +28,16 @@ export interface TaskOptions {
   readonly traceState?: string;
 }
 
-/** A task of `enqueueBatch`. */
-export interface EnqueueItem extends TaskOptions {
-  readonly queue: string;
+/** A task of `enqueueBatch`: one type per queue of the map. */
+export type EnqueueItem<Tasks extends object = AnyTasks> = {
+  readonly [Queue in QueueOf<Tasks>]: ItemOf<Queue, Tasks[Queue]>;
+}[QueueOf<Tasks>];
+
+/** A task for one queue. */
+export interface ItemOf<Queue extends string, Payload> extends TaskOptions {
+  readonly queue: Queue;
   /** See `Producer.enqueue`. */
-  readonly payload: unknown;
+  readonly payload: Payload;
 }
 
 const queueName = /^[A-Za-z0-9._:-]{1,128}$/u;

@@ -11,7 +11,7 @@ export type { CreateAcks } from "../api/received-ack-coder.ts";
 export type { ConnectOptions } from "./connect.ts";
 export type { EnqueueOutcome } from "./create-call.ts";
 export type { FrameOutcome, SentFrame, StreamPart } from "./create-frame.ts";
-export type { EncodedOptions, EnqueueItem, TaskOptions } from "./create-input.ts";
+export type { EncodedOptions, EnqueueItem, ItemOf, TaskOptions } from "./create-input.ts";
 export {
   type ClientErrorCode,
   FailTask,
@@ -76,6 +76,7 @@ export {
   type ProducerStreamOptions,
 } from "./producer-stream.ts";
 export type { ClientEffects } from "./system.ts";
+export type { AnyTasks, JsonOf, QueueOf } from "./task-map.ts";
 export {
   createWorker,
   type Worker,
@@ -93,4 +94,4 @@ export {
   type WorkerStreamEvents,
   type WorkerStreamOptions,
 } from "./worker-stream.ts";
-export type { TaskContext, TaskHandler, WorkerTask } from "./worker-task.ts";
+export type { TaskContext, TaskHandler, TaskOf, WorkerTask } from "./worker-task.ts";

@@ -22,6 +22,7 @@ import { type EnqueueItem, encodeValue, type TaskOptions } from "./create-input.
 import { errorOfAck, QuorumQError } from "./errors.ts";
 import { createProducerStream, type ProducerStream } from "./producer-stream.ts";
 import type { ClientEffects } from "./system.ts";
+import type { AnyTasks, QueueOf } from "./task-map.ts";
 
 export interface ProducerOptions {
   /** Frames in flight, 1..1024; default 32. */
@@ -42,26 +43,31 @@ export interface Enqueued {
   readonly duplicate: boolean;
 }
 
-export interface Producer {
+/** @typeParam Tasks - payload type by queue; by default any queue takes any payload */
+export interface Producer<Tasks extends object = AnyTasks> {
   /**
    * Creates a task. Resolves once it is durable.
    * @param payload - a Uint8Array is kept byte for byte; anything else as JSON
    * @throws QuorumQError with the server's code, or `timeout` (it did not happen),
    * `unknown_outcome` (it may have), `overloaded` (too much waits here), `closed`
    */
-  enqueue(queue: string, payload: unknown, options?: EnqueueOptions): Promise<Enqueued>;
+  enqueue<Queue extends QueueOf<Tasks>>(
+    queue: Queue,
+    payload: Tasks[Queue],
+    options?: EnqueueOptions,
+  ): Promise<Enqueued>;
   /**
    * Creates many tasks of one queue, in order. One outcome per payload: a refused one does not
    * touch the others. Fails as a whole only as `enqueue` does by itself.
    */
-  enqueueMany(
-    queue: string,
-    payloads: readonly unknown[],
+  enqueueMany<Queue extends QueueOf<Tasks>>(
+    queue: Queue,
+    payloads: readonly Tasks[Queue][],
     options?: Omit<EnqueueOptions, "idempotencyKey">,
   ): Promise<readonly EnqueueOutcome[]>;
   /** Creates tasks of any queues with options of their own; see `enqueueMany`. */
   enqueueBatch(
-    items: readonly EnqueueItem[],
+    items: readonly EnqueueItem<Tasks>[],
     options?: { readonly timeoutMs?: number },
   ): Promise<readonly EnqueueOutcome[]>;
   /** Takes no more, waits for the calls under way, then disconnects. */
@@ -77,7 +83,10 @@ export interface Producer {
  * await producer.enqueueMany("thumbnails", images.map((image) => ({ image })));
  * await producer.close();
  */
-export function createProducer(connect: ConnectOptions, options: ProducerOptions = {}): Producer {
+export function createProducer<Tasks extends object = AnyTasks>(
+  connect: ConnectOptions,
+  options: ProducerOptions = {},
+): Producer<Tasks> {
   return new StreamProducer(connect, options);
 }
 

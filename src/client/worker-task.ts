@@ -3,15 +3,28 @@ import type { ReceivedTask } from "../api/task-coder.ts";
 import { limits } from "../base/limits.ts";
 import { encodeValue } from "./create-input.ts";
 import { FailTask, QuorumQError, RetryTask } from "./errors.ts";
+import type { AnyTasks, JsonOf, QueueOf } from "./task-map.ts";
 
-/** A claimed task, as its handler sees it. */
-export interface WorkerTask {
+/**
+ * A claimed task, as its handler sees it: one type per queue of the map, told apart by `queue`.
+ *
+ * @example if (task.queue === "mail") await send(task.json().to);
+ */
+export type WorkerTask<Tasks extends object = AnyTasks> = {
+  readonly [Queue in QueueOf<Tasks>]: TaskOf<Queue, Tasks[Queue]>;
+}[QueueOf<Tasks>];
+
+/** A claimed task of one queue. */
+export interface TaskOf<Queue extends string, Payload> {
   readonly id: string;
-  readonly queue: string;
+  readonly queue: Queue;
   /** The payload's bytes as they were enqueued; empty for null. */
   readonly payload: Buffer;
-  /** The payload as JSON. @throws SyntaxError when it is none */
-  json(): unknown;
+  /**
+   * The payload as JSON. That it has the map's type is the producers' word: nothing checks it.
+   * @throws SyntaxError when it is none
+   */
+  json(): JsonOf<Payload>;
   readonly priority: number;
   /** Which delivery this is: 1 for the first. */
   readonly attempt: number;
@@ -45,7 +58,10 @@ export interface TaskContext {
  * none). `FailTask` fails the task for good, `RetryTask` chooses the delay, any other error is a
  * nack with its message: tried again by the backoff policy while attempts are left.
  */
-export type TaskHandler = (task: WorkerTask, context: TaskContext) => unknown;
+export type TaskHandler<Tasks extends object = AnyTasks> = (
+  task: WorkerTask<Tasks>,
+  context: TaskContext,
+) => unknown;
 
 export type Settlement =
   | { readonly kind: "complete"; readonly result: Uint8Array | null }

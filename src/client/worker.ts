@@ -12,6 +12,7 @@ import { errorOfAck, QuorumQError } from "./errors.ts";
 import { HeldTask } from "./held-task.ts";
 import { Settler } from "./settler.ts";
 import type { ClientEffects } from "./system.ts";
+import type { AnyTasks, QueueOf } from "./task-map.ts";
 import { createWorkerStream, type TaskFrame, type WorkerStream } from "./worker-stream.ts";
 import {
   type Settlement,
@@ -21,10 +22,11 @@ import {
   toWorkerTask,
 } from "./worker-task.ts";
 
-export interface WorkerOptions {
+/** @typeParam Tasks - payload type by queue; by default any payload of any queue */
+export interface WorkerOptions<Tasks extends object = AnyTasks> {
   /** Queues to take from; absent = all that the token allows. */
-  readonly queues?: readonly string[];
-  readonly handler: TaskHandler;
+  readonly queues?: readonly QueueOf<Tasks>[];
+  readonly handler: TaskHandler<Tasks>;
   /** Handlers that run at the same time, 1..2000; default 10. */
   readonly concurrency?: number;
   /** Tasks fetched ahead of a free handler, 0..1000; default 0. Their leases are kept alive too. */
@@ -74,8 +76,12 @@ export interface Worker {
  * await worker.start();
  * process.once("SIGTERM", () => worker.stop({ graceSeconds: 20 }));
  */
-export function createWorker(connect: ConnectOptions, options: WorkerOptions): Worker {
-  return new StreamWorker(connect, options);
+export function createWorker<Tasks extends object = AnyTasks>(
+  connect: ConnectOptions,
+  options: WorkerOptions<Tasks>,
+): Worker {
+  // A task comes as it was enqueued: its type is the application's word.
+  return new StreamWorker(connect, { ...options, handler: options.handler as TaskHandler });
 }
 
 const defaultGraceSeconds = 30;
