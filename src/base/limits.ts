@@ -234,6 +234,16 @@ export const limits = {
   peerCalls: 65_536,
   /** Ms after which such a request is given up; at the most 1.5 times as long. */
   peerCallMs: 10_000,
+  /** Ms that a task's end is waited for by the node that has it, on behalf of another one. */
+  peerWaitMs: 5_000,
+  /** Queues for which claims wait on one node, as far as others are told of them. */
+  watchedQueues: 100_000,
+  /** Queues named in one frame about work: at most 200 bytes each. */
+  watchFrameQueues: 4096,
+  /** Ms for which a queue is still watched after the last claim that waited for it. */
+  watchIdleMs: 5_000,
+  /** Ms that a claim that does not wait gives other nodes to tell what they have. */
+  workAskMs: 500,
   /** Ms for which an action on members or leaders is tried. */
   memberActionMs: 15_000,
   /** Ms that a stopping node waits for others to lead what it led. */
@@ -332,4 +342,5 @@ export function assertLimits(): void {
   assert(limits.entryBytes <= limits.proposerBytes, "an entry fits into the proposer", 0);
   assert(limits.appendBytes / 6 <= limits.appendEntries, "the most entries of an append", 0);
   assert(2 * limits.grpcMessageBytes <= limits.frameBytes, "a message fits into a frame", 0);
+  assert(limits.peerWaitMs < limits.peerCallMs, "a wait ends before its call is given up", 0);
 }

@@ -7,6 +7,7 @@ import type { Config } from "./config-keys.ts";
 import type { Address, Peer } from "./config-kinds.ts";
 import { formatAddress, isLoopback, isUnspecified } from "./config-kinds.ts";
 import type { ConfigFiles } from "./config-sources.ts";
+import { peerListener } from "./hash-layout.ts";
 
 /** Secrets that stand in examples everywhere. */
 const exampleSecrets = /^(secret|password|change-?me|example|default|test|quorumq)[-_0-9]*$/i;
@@ -120,7 +121,7 @@ function listenerRules(config: Config): readonly string[] {
     const list = open.map(([key, address]) => `${key} ${formatAddress(address)}`).join(", ");
     broken.push(`${list}: not loopback and no tokens (auth.tokensFile); or set insecure`);
   }
-  if (raft.enabled || cluster.enabled) named.push(["raft.bindAddr", raft.bindAddr]);
+  if (raft.enabled || cluster.enabled) named.push([peerListenerKey(config), peerListener(config)]);
   for (const [i, [key, address]] of named.entries()) {
     const other = named.slice(0, i).find(([, earlier]) => overlaps(earlier, address));
     if (other !== undefined) broken.push(`${key}: port ${address.port} is taken by ${other[0]}`);
@@ -136,16 +137,23 @@ function overlaps(a: Address, b: Address): boolean {
 
 function secretRules(config: Config): readonly string[] {
   const { raft, cluster } = config;
-  const isReachable = (raft.enabled || cluster.enabled) && !isLoopback(raft.bindAddr.host);
+  const isReachable = (raft.enabled || cluster.enabled) && !isLoopback(peerListener(config).host);
   if (raft.secret !== "" && exampleSecrets.test(raft.secret)) {
     return ["raft.secret: is an example from the books; make one of your own"];
   }
   if (!isReachable) return [];
-  if (raft.secret === "") return ["raft.secret: must be set when raft.bindAddr is not loopback"];
+  if (raft.secret === "") {
+    return [`raft.secret: must be set when ${peerListenerKey(config)} is not loopback`];
+  }
   if (raft.secret.length < secretCharsMin) {
     return [`raft.secret: must have at least ${secretCharsMin} characters`];
   }
   return [];
+}
+
+/** Where a node's listener for other nodes comes from. */
+function peerListenerKey({ cluster }: Config): string {
+  return cluster.enabled ? "cluster.nodes" : "raft.bindAddr";
 }
 
 function timingRules(config: Config): readonly string[] {

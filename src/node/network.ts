@@ -1,7 +1,8 @@
 /** What a node has of its cluster: transport, link, questions to others, and its part in it. */
-
-import type { NodeDescription } from "../router/cluster-look.ts";
-import { PeerCalls } from "../router/peer-calls.ts";
+import { limits } from "../base/limits.ts";
+import type { NodeDescription, ShardPlace } from "../router/cluster-look.ts";
+import type { MembersAdmin } from "../router/members.ts";
+import { PeerCalls, type PeerRequest } from "../router/peer-calls.ts";
 import { createRaftView } from "../router/raft-view.ts";
 import type { ShardRouter } from "../router/shard-router.ts";
 import type { ClusterView } from "../router/shard-routes.ts";
@@ -15,7 +16,12 @@ import { createTcpTransport } from "../transport/tcp-transport.ts";
 import type { NodeAddress, Transport } from "../transport/transport.ts";
 import { Cluster } from "./cluster.ts";
 import type { Config } from "./config.ts";
+import { formatAddress } from "./config-kinds.ts";
+import { type LeaderBalance, startLeaderBalance } from "./leader-balance.ts";
 import type { NodeEffects } from "./lifecycle.ts";
+import { MemberService } from "./member-service.ts";
+
+const handOverPollMs = 5;
 
 export interface NetworkDeps {
   readonly effects: NodeEffects;
@@ -34,13 +40,27 @@ export interface NetworkOptions {
 
 export interface Network {
   readonly transport: Transport;
-  readonly link: PeerLink;
-  readonly cluster: Cluster;
   readonly view: ClusterView;
-  /** Listens and dials. @throws if the address cannot be bound */
-  start(): Promise<void>;
-  /** Lets the voter that is closest behind lead a shard. */
-  handOver(shard: Shard): void;
+  /** The replicas' way to each other; null where each shard has one replica. */
+  readonly link: PeerLink | null;
+  /** null where nobody can join or leave. */
+  readonly members: MembersAdmin | null;
+  /** Where the shards lie for good; null where replicas of all of them are everywhere. */
+  readonly places: readonly ShardPlace[] | null;
+  /** What other nodes ask that is not about tasks. */
+  requested(request: PeerRequest): void;
+  /** The router, and whoever else must hear of the shards. */
+  listener(router: ShardRouter): ShardListener;
+  /** Calls back when a node comes or goes. @returns a function that ends it */
+  onPeers(listener: () => void): () => void;
+  /**
+   * Opens the replicas as soon as it is known where their logs begin (null: each for itself); listens
+   * and dials.
+   * @throws if the address cannot be bound
+   */
+  start(open: (start: LogStart | null) => Promise<void>): Promise<void>;
+  /** Lets others lead what this node leads, as far as they can, within a time. */
+  handOver(shards: readonly Shard[]): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -72,13 +92,28 @@ export function createNetwork(deps: NetworkDeps, options: NetworkOptions): Netwo
     },
   );
   const view = createRaftView({ calls, forward: config.routing === "forward", shards });
+  const members = new MemberService({ cluster, view, shards, clock, timers });
+  let balance: LeaderBalance | null = null;
   return {
-    ...{ transport, link, cluster, view },
-    async start() {
+    ...{ transport, link, view, members, places: null },
+    requested: (request) => members.requested(request),
+    listener: (router) => withMembers(router, cluster),
+    onPeers: (listener) => cluster.onPeers(listener),
+    async start(open) {
+      if (cluster.start) await open(cluster.start);
       await transport.start(link);
       cluster.run();
+      balance = startLeaderBalance({ cluster, shards, clock, timers, logger });
     },
-    handOver: (shard) => handOver(shard, cluster),
+    async handOver(all) {
+      balance?.stop();
+      const led = all.filter((shard) => shard.leads);
+      for (const shard of led) transferAway(shard, cluster);
+      const until = clock.monotonicMs() + limits.handOverMs;
+      while (led.some((shard) => shard.leads) && clock.monotonicMs() < until) {
+        await new Promise<void>((resolve) => timers.after(handOverPollMs, resolve));
+      }
+    },
     async stop() {
       cluster.stop();
       calls.stop();
@@ -87,7 +122,8 @@ export function createNetwork(deps: NetworkDeps, options: NetworkOptions): Netwo
   };
 }
 
-function handOver({ consensus }: Shard, cluster: Cluster): void {
+/** Lets the voter that is closest behind lead a shard. */
+function transferAway({ consensus }: Shard, cluster: Cluster): void {
   const { raft } = consensus;
   const able = raft
     .status()
@@ -106,19 +142,11 @@ function peersOf(config: Config, selfId: string): NodeAddress[] {
       const grpc = config.peers.grpc.find(({ id }) => id === peer.id);
       return {
         nodeId: peer.id,
-        raft: addressOf(peer),
+        raft: formatAddress(peer),
         http: config.peers.http.find(({ id }) => id === peer.id)?.url ?? "",
-        grpc: grpc ? addressOf(grpc) : "",
+        grpc: grpc ? formatAddress(grpc) : "",
       };
     });
-}
-
-/** host:port, an IPv6 address in brackets. */
-export function addressOf(
-  at: { readonly host: string; readonly port: number } | null | undefined,
-): string {
-  if (!at) return "";
-  return at.host.includes(":") ? `[${at.host}]:${at.port}` : `${at.host}:${at.port}`;
 }
 
 /** What the data directory belongs to; one that was a node of its own founds a cluster of one. */
@@ -137,13 +165,13 @@ export function storedCluster(
   return file;
 }
 
-/** The router, and the network that must hear of new members at once. */
-export function withMembers(router: ShardRouter, network: Network): ShardListener {
+/** The router, and the node's part in the cluster, that must hear of new members at once. */
+function withMembers(router: ShardRouter, cluster: Cluster): ShardListener {
   return {
     ready: (shard, queues) => router.ready(shard, queues),
     leaseCanceled: (...notice) => router.leaseCanceled(...notice),
     ended: (runKeys) => router.ended(runKeys),
     leadership: (shard) => router.leadership(shard),
-    members: () => network.cluster.membersChanged(),
+    members: () => cluster.membersChanged(),
   };
 }

@@ -26,12 +26,13 @@ import { createNodeFiles } from "../storage/node-files.ts";
 import { type Scrub, startScrub } from "../storage/scrub.ts";
 import { type DataDirectory, openDataDirectory } from "../storage/store-directory.ts";
 import type { Config } from "./config.ts";
+import { formatAddress } from "./config-kinds.ts";
 import { isLoopbackOnly } from "./config-rules.ts";
 import { loadTokens } from "./config-tokens.ts";
-import { type LeaderBalance, startLeaderBalance } from "./leader-balance.ts";
+import { hashLayout, peerListener, recordedNodes, shardCountOf } from "./hash-layout.ts";
+import { createHashNetwork } from "./hash-network.ts";
 import type { ManagedNode, NodeEffects } from "./lifecycle.ts";
-import { MemberService } from "./member-service.ts";
-import { addressOf, createNetwork, type Network, storedCluster, withMembers } from "./network.ts";
+import { createNetwork, type Network, storedCluster } from "./network.ts";
 import { createRouterMetrics, type ShardSampler, startShardMetrics } from "./node-metrics.ts";
 import { openReplica } from "./open-replica.ts";
 import { packageVersion } from "./package-version.ts";
@@ -60,19 +61,18 @@ class QueueNode implements ManagedNode {
   private sampler: ShardSampler | null = null;
   private scrub: Scrub | null = null;
   private network: Network | null = null;
-  private members: MemberService | null = null;
-  private balance: LeaderBalance | null = null;
   private opening: Promise<void> = Promise.resolve();
   private stopped = false;
 
   constructor(config: Config, effects: NodeEffects) {
     this.config = config;
     this.effects = effects;
-    this.shards = new Array<Shard | null>(config.storage.numShards).fill(null);
+    this.shards = new Array<Shard | null>(shardCountOf(config)).fill(null);
   }
 
   private get nodeId(): string {
-    return this.config.raft.selfId || this.config.cluster.selfId || "node1";
+    const { raft, cluster } = this.config;
+    return (cluster.enabled ? cluster.selfId : raft.selfId || cluster.selfId) || "node1";
   }
 
   async start(): Promise<void> {
@@ -86,12 +86,12 @@ class QueueNode implements ManagedNode {
     });
     this.directory = await this.openDirectory();
     const self = this.describe();
-    this.network = config.raft.enabled ? this.createNetwork(this.directory, self) : null;
+    this.network = this.createNetwork(this.directory, self);
     this.router = new ShardRouter({
       ...{ shards: this.shards, clock, timers, nodeId: this.nodeId },
       metrics: createRouterMetrics(effects.metrics),
       ...(this.network && { cluster: this.network.view }),
-      otherRequests: (request) => this.members?.requested(request),
+      otherRequests: (request) => this.network?.requested(request),
     });
     this.processMetrics = startProcessMetrics(effects.metrics);
     this.sampler = startShardMetrics(effects, this.router);
@@ -100,7 +100,8 @@ class QueueNode implements ManagedNode {
       { files: this.files, clock, timers, onCorrupt: (error) => this.fatal(error) },
       () => this.storePaths(),
     );
-    await this.join(this.network);
+    if (this.network) await this.network.start((start) => this.openReplicas(start));
+    else await this.openReplicas(null);
     await this.listen(this.router, this.authenticator, self);
     const ms = Math.round(clock.monotonicMs() - startedMs);
     logger.info("node serves", { node: this.nodeId, ms, shards: this.shards.length });
@@ -113,8 +114,11 @@ class QueueNode implements ManagedNode {
     );
   }
 
-  private createNetwork(directory: DataDirectory, self: NodeDescription): Network {
+  private createNetwork(directory: DataDirectory, self: NodeDescription): Network | null {
     const { config, effects, files, shards } = this;
+    const layout = hashLayout(config);
+    if (layout) return createHashNetwork(effects, layout, { config, self, directory });
+    if (!config.raft.enabled) return null;
     const { path } = config.storage;
     return createNetwork(
       {
@@ -129,21 +133,7 @@ class QueueNode implements ManagedNode {
     );
   }
 
-  /** Opens the replicas, at once or when the node comes to belong to a cluster. */
-  private async join(network: Network | null): Promise<void> {
-    if (!network) {
-      await this.openReplicas(null);
-      return;
-    }
-    const { cluster, view } = network;
-    if (cluster.start) await this.openReplicas(cluster.start);
-    await network.start();
-    const { shards, effects } = this;
-    const { clock, timers, logger } = effects;
-    this.members = new MemberService({ cluster, view, shards, clock, timers });
-    this.balance = startLeaderBalance({ cluster, shards, clock, timers, logger });
-  }
-
+  /** At once, or when the node comes to belong to a cluster. */
   private async openReplicas(start: LogStart | null): Promise<void> {
     const { config, effects, files, network, directory, router } = this;
     for (const place of directory?.shards ?? []) {
@@ -162,19 +152,25 @@ class QueueNode implements ManagedNode {
       this.shards[place.shard] = replica.shard;
     }
     if (!router || this.stopped) return;
-    const listener = network ? withMembers(router, network) : router;
+    const listener = network?.listener(router) ?? router;
     for (const replica of this.replicas) replica.start(listener);
   }
 
   private openDirectory(): Promise<DataDirectory> {
     const { config, effects, files } = this;
-    const count = config.storage.numShards;
+    const layout = hashLayout(config);
+    const shardCount = shardCountOf(config);
+    const all = Array.from({ length: shardCount }, (_, i) => toShardId(i));
     return openDataDirectory(
       { files, random: effects.random, openStore: createLevelKv },
       {
         root: config.storage.path,
-        shards: Array.from({ length: count }, (_, i) => toShardId(i)),
-        expect: { nodeId: this.nodeId, shardCount: count, clusterNodes: [] },
+        shards: layout ? [toShardId(layout.own)] : all,
+        expect: {
+          nodeId: this.nodeId,
+          shardCount,
+          clusterNodes: layout ? recordedNodes(layout) : [],
+        },
         create: true,
         founded: !config.raft.enabled,
         allowUnsafeFilesystem: config.dev,
@@ -219,14 +215,16 @@ class QueueNode implements ManagedNode {
     const { raft, cluster, peers } = config;
     const http = peers.http.find((peer) => peer.id === nodeId)?.url;
     const grpc = peers.grpc.find((peer) => peer.id === nodeId) ?? config.grpc.addr[0];
-    const listed = [...raft.peers, ...cluster.nodes].find((peer) => peer.id === nodeId);
+    const isJoined = raft.enabled || cluster.enabled;
+    const nodes = cluster.enabled ? cluster.nodes : raft.peers;
+    const listed = nodes.find((peer) => peer.id === nodeId);
     return {
       id: nodeId,
       version: packageVersion(),
       raftEnabled: raft.enabled,
-      raftAddr: raft.enabled || cluster.enabled ? addressOf(listed ?? raft.bindAddr) : "",
-      httpUrl: http ?? `http://${addressOf(config.http)}`,
-      grpcAddr: addressOf(grpc),
+      raftAddr: isJoined ? formatAddress(listed ?? peerListener(config)) : "",
+      httpUrl: http ?? `http://${formatAddress(config.http)}`,
+      grpcAddr: grpc ? formatAddress(grpc) : "",
     };
   }
 
@@ -240,7 +238,7 @@ class QueueNode implements ManagedNode {
           return { id, grpcAddr, httpAddr, shardsLed };
         }),
       onChange(listener) {
-        const stops = [router.onLeadership(listener), network?.cluster.onPeers(listener)];
+        const stops = [router.onLeadership(listener), network?.onPeers(listener)];
         return () => {
           for (const stop of stops) stop?.();
         };
@@ -260,12 +258,13 @@ class QueueNode implements ManagedNode {
       ...{ routes: router.routes, timers, clock, self },
       admit: (shard) => router.admitSettle(shard, 0),
       peers: () => network?.transport.peers() ?? [],
+      ...(network?.places && { places: network.places }),
     });
     this.http = createHttpServer(
       {
         router,
         admin,
-        members: this.members,
+        members: network?.members ?? null,
         authenticator,
         clock,
         timers,
@@ -333,8 +332,7 @@ class QueueNode implements ManagedNode {
       this.metricsServer?.close(),
     ]);
     await this.settleDown();
-    this.balance?.stop();
-    await this.handOver();
+    await this.network?.handOver(this.replicas.map(({ shard }) => shard));
     this.stopped = true;
     await this.opening;
     for (const replica of this.replicas) await replica.close();
@@ -343,17 +341,6 @@ class QueueNode implements ManagedNode {
     this.sampler?.stop();
     this.scrub?.stop();
     this.processMetrics?.close();
-  }
-
-  /** Another node leads at once, instead of when this one is missed. */
-  private async handOver(): Promise<void> {
-    const { clock, timers } = this.effects;
-    const led = this.replicas.filter(({ shard }) => shard.leads);
-    for (const { shard } of led) this.network?.handOver(shard);
-    const until = clock.monotonicMs() + limits.handOverMs;
-    while (this.network && led.some(({ shard }) => shard.leads) && clock.monotonicMs() < until) {
-      await new Promise<void>((resolve) => timers.after(drainPollMs, resolve));
-    }
   }
 
   /** Streams get the drain's time to end by themselves; then they are cut. */

@@ -86,7 +86,7 @@ function shardOptions(
   const { storage, raft } = config;
   return {
     shard,
-    shardCount: storage.numShards,
+    shardCount: identity.shardCount,
     storeId: identity.storeId,
     settings: settingsOf(config),
     durability:

@@ -6,7 +6,6 @@ import { createClock, createRandom, createTimers } from "../platform/system.ts";
 import type { Config } from "./config.ts";
 import { ConfigError, parseConfig } from "./config.ts";
 import { describeKeys } from "./config-print.ts";
-import { unsupportedModes } from "./config-supported.ts";
 import { describeError, exitCodeOf } from "./exit-code.ts";
 import type { NodeEffects } from "./lifecycle.ts";
 import { createLifecycle } from "./lifecycle.ts";
@@ -38,11 +37,9 @@ export async function runServe(argv: readonly string[]): Promise<void> {
 
 /**
  * Starts a node and ties it to this process's signals. Resolves when it serves.
- * @throws ConfigError: this version or this machine cannot run it; nothing was written
+ * @throws ConfigError: this machine cannot run it; nothing was written
  */
 export async function serve(config: Config): Promise<void> {
-  const unsupported = unsupportedModes(config);
-  if (unsupported.length > 0) throw new ConfigError(unsupported);
   const clock = createClock();
   const machine = checkMachine(
     readMachine(config.storage.path, clock.wallMs()),

@@ -6,20 +6,11 @@
 import type { Clock, Timers } from "../base/effects.ts";
 import { codeOfNumber, QueueError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
-import { isCanonicalTaskId, isTaskId, shardOfTaskId, writeTaskId } from "../base/task-id.ts";
+import { isCanonicalTaskId, isTaskId, shardOfTaskId } from "../base/task-id.ts";
 import type { Command, CommandResult } from "../queue/command.ts";
-import {
-  formatRef,
-  readPlaces,
-  rowsPerShard,
-  type Scan,
-  scanTasks,
-  type TaskRef,
-} from "../shard/listing.ts";
-import { countsOf, queueNames } from "../shard/queue-counts.ts";
+import { formatRef, rowsPerShard, type Scan, type TaskRef } from "../shard/listing.ts";
 import { maskOf } from "../shard/reads.ts";
-import { findRetained } from "../shard/retained.ts";
-import type { Shard } from "../shard/shard.ts";
+import type { Retained } from "../shard/retained.ts";
 import type { PeerState } from "../transport/transport.ts";
 import type {
   Admin,
@@ -32,9 +23,19 @@ import type {
   TaskChoice,
   TaskPage,
 } from "./admin.ts";
-import { groupOf, type NodeDescription, nodesOf } from "./cluster-look.ts";
+import {
+  groupElsewhere,
+  groupOf,
+  type Look,
+  type NodeDescription,
+  nodesOf,
+  nodesOfPlaces,
+  type ShardPlace,
+} from "./cluster-look.ts";
+import { lookThere } from "./remote-look.ts";
 import type { ShardTarget } from "./remote-shard.ts";
 import type { TaskState, TaskView } from "./router.ts";
+import { lookHere, type ShardLook } from "./shard-look.ts";
 import type { ShardRoutes } from "./shard-routes.ts";
 
 export type { NodeDescription };
@@ -48,6 +49,8 @@ export interface AdminRouterDeps {
   readonly admit: (shard: ShardTarget) => void;
   /** The other nodes that were ever connected. */
   readonly peers: () => readonly PeerState[];
+  /** Where the shards lie in the hash-routed mode, by number; absent in others. */
+  readonly places?: readonly ShardPlace[];
 }
 
 const endedStates: readonly TaskState[] = ["completed", "failed", "dead", "canceled"];
@@ -62,12 +65,12 @@ export class AdminRouter implements Admin {
   // Looks
 
   async list(tenant: string, query: ListQuery): Promise<TaskPage> {
-    const shards = await this.current();
+    const looks = await this.current();
     const filter = { tenant, queue: query.queue, states: maskOf(query.state && [query.state]) };
     const after = query.after?.toString("latin1") ?? "";
-    const bounds = { after, limit: query.limit, rows: rowsPerShard(shards.length) };
+    const bounds = { after, limit: query.limit, rows: rowsPerShard(looks.length) };
     const scans: Scan[] = [];
-    for (const shard of shards) scans.push(await scanTasks(shard, filter, bounds));
+    for (const look of looks) scans.push(await look.scan(filter, bounds));
     const { found, end } = merge(scans, query.limit);
     return this.readPage(tenant, query.state, found, end);
   }
@@ -86,7 +89,7 @@ export class AdminRouter implements Admin {
       let to = from + 1;
       while (found[to]?.ref.runKey === ref.runKey) to++;
       const refs = found.slice(from, to).map((one) => one.ref);
-      const reads = await readPlaces(this.replica(shard), tenant, refs);
+      const reads = await this.look(shard).read(tenant, refs);
       for (const [i, read] of reads.entries()) {
         const one = refs[i] as TaskRef;
         // It may have gone on since it was found.
@@ -96,7 +99,7 @@ export class AdminRouter implements Admin {
         bytes += task.payload.length;
         if (bytes > limits.listBytes) return { tasks, next: Buffer.from(one.id, "latin1") };
       }
-      from = to;
+      from += reads.length;
       await this.turn();
     }
     return { tasks, next: end === null ? null : Buffer.from(end, "latin1") };
@@ -109,8 +112,8 @@ export class AdminRouter implements Admin {
     const all = new Set<string>();
     // One more than the page has tells whether there is a next one.
     const bounds = { after: page.after, limit: page.limit + 1 };
-    for (const shard of await this.current()) {
-      for (const name of await queueNames(shard, tenant, bounds, () => this.turn())) all.add(name);
+    for (const look of await this.current()) {
+      for (const name of await look.names(tenant, bounds)) all.add(name);
     }
     const names = [...all].sort();
     const shown = names.slice(0, page.limit);
@@ -131,10 +134,9 @@ export class AdminRouter implements Admin {
     const view = { ready: 0, delayed: 0, leased: 0, dead: 0, paused: false, oldestReadyAgeMs: 0 };
     let createdPerSecond = 0;
     let settledPerSecond = 0;
-    for (const shard of this.deps.routes.replicas()) {
-      const queue = shard.state.findQueue(tenant, name);
-      if (!queue) continue;
-      const counts = await countsOf(shard, queue);
+    const all = await Promise.all(this.looks().map((look) => look.counts(tenant, name)));
+    for (const counts of all) {
+      if (!counts) continue;
       view.ready += counts.ready;
       view.delayed += counts.delayed;
       view.leased += counts.leased;
@@ -142,29 +144,31 @@ export class AdminRouter implements Admin {
       view.paused ||= counts.paused;
       createdPerSecond += counts.createdPerSecond;
       settledPerSecond += counts.settledPerSecond;
-      if (counts.oldestReadyMs === 0) continue;
-      view.oldestReadyAgeMs = Math.max(view.oldestReadyAgeMs, shard.now() - counts.oldestReadyMs);
+      view.oldestReadyAgeMs = Math.max(view.oldestReadyAgeMs, counts.oldestReadyAgeMs);
     }
     return { queue: name, ...view, createdPerSecond, settledPerSecond };
   }
 
   raftStatus(): RaftStatus {
-    const { routes, self, clock } = this.deps;
-    const peers = this.deps.peers();
-    const now = clock.monotonicMs();
-    return {
-      enabled: self.raftEnabled,
-      groups: routes.replicas().map((shard) => groupOf(shard, { self, peers, now })),
-    };
+    const { routes, self, places = [] } = this.deps;
+    const look = this.clusterLook();
+    const groups = routes.replicas().map((shard) => groupOf(shard, look));
+    for (const place of places) {
+      if (place.nodeId !== self.id) groups.push(groupElsewhere(place, look));
+    }
+    groups.sort((a, b) => a.shard - b.shard);
+    return { enabled: self.raftEnabled, groups };
   }
 
   clusterNodes(): ClusterNodes {
-    const { routes, self, clock } = this.deps;
-    return nodesOf(routes.replicas(), {
-      self,
-      peers: this.deps.peers(),
-      now: clock.monotonicMs(),
-    });
+    const { routes, places } = this.deps;
+    const look = this.clusterLook();
+    return places ? nodesOfPlaces(places, look) : nodesOf(routes.replicas(), look);
+  }
+
+  private clusterLook(): Look {
+    const { self, clock, peers } = this.deps;
+    return { self, peers: peers(), now: clock.monotonicMs() };
   }
 
   // Actions
@@ -175,12 +179,13 @@ export class AdminRouter implements Admin {
     };
     if (choice.ids) return this.actOn(choice.ids, choice, (ids) => command(ids, limits.stepTasks));
     let count = 0;
-    for (const shard of await this.current()) {
+    for (const look of await this.current()) {
       // Those that die while this runs are left alone: it comes to an end.
-      let left = Math.min(choice.limit - count, shard.state.findQueue(tenant, queue)?.dead ?? 0);
+      const dead = (await look.counts(tenant, queue))?.dead ?? 0;
+      let left = Math.min(choice.limit - count, dead);
       while (left > 0 && !choice.signal.aborted) {
         const step = Math.min(left, limits.stepTasks);
-        const done = countOf(await this.submit(shard.id, command(Buffer.alloc(0), step)));
+        const done = countOf(await this.submit(look.id, command(Buffer.alloc(0), step)));
         count += done;
         left = done < step ? 0 : left - done;
       }
@@ -193,21 +198,21 @@ export class AdminRouter implements Admin {
     const command = (ids: Buffer): Command => ({ kind: "purge", tenant, queue, ids, states });
     if (choice.ids) return this.actOn(choice.ids, choice, command);
     let count = 0;
-    for (const shard of await this.current()) {
+    for (const look of await this.current()) {
       const filter = { tenant, queue, states };
-      let left = choice.limit - count;
       let after: string | null = "";
       // Tasks that come while this runs may be met or not; it stops at what there was.
-      left = Math.min(left, tasksOf(shard, tenant, queue));
+      const tasks = (await look.counts(tenant, queue))?.tasks ?? 0;
+      let left = Math.min(choice.limit - count, tasks);
       while (after !== null && left > 0 && !choice.signal.aborted) {
         const bounds = {
           after,
           limit: Math.min(left, limits.stepTasks),
           rows: limits.listRowsExamined,
         };
-        const scan: Scan = await scanTasks(shard, filter, bounds);
+        const scan: Scan = await look.scan(filter, bounds);
         const ids = scan.refs.map((ref) => Buffer.from(ref.id, "latin1"));
-        const done = ids.length === 0 ? 0 : await this.step(shard.id, ids, command);
+        const done = ids.length === 0 ? 0 : await this.step(look.id, ids, command);
         count += done;
         left -= done;
         after = scan.end;
@@ -233,25 +238,19 @@ export class AdminRouter implements Admin {
     tenant: string,
     choice: { readonly beforeMs: number; readonly limit: number; readonly signal: AbortSignal },
   ): Promise<number> {
-    const shards = await this.current();
     const states = maskOf(endedStates);
     let count = 0;
-    for (const shard of shards) {
+    for (const look of await this.current()) {
       let from: string | null = "";
-      const idOf = (runKey: string, place: number) => {
-        const id = Buffer.allocUnsafe(16);
-        writeTaskId(Buffer.from(runKey, "latin1"), place, shard.id, shards.length, id);
-        return id;
-      };
       while (from !== null && count < choice.limit && !choice.signal.aborted) {
         const limit = Math.min(choice.limit - count, limits.stepTasks);
         const bounds = { beforeMs: choice.beforeMs, limit };
-        const found = await findRetained(shard, tenant, from, bounds, idOf);
+        const found: Retained = await look.retained(tenant, from, bounds);
         for (const [queue, ids] of found.byQueue) {
           const command = (some: Buffer): Command => {
             return { kind: "purge", tenant, queue, ids: some, states };
           };
-          if (ids.length > 0) count += await this.step(shard.id, ids, command);
+          if (ids.length > 0) count += await this.step(look.id, ids, command);
         }
         from = found.next;
         await this.turn();
@@ -304,19 +303,25 @@ export class AdminRouter implements Admin {
     });
   }
 
-  /** Replicas of all shards, as of now: what was acknowledged before is in them. */
-  private async current(): Promise<readonly Shard[]> {
-    const { shardCount } = this.deps.routes;
-    const shards = Array.from({ length: shardCount }, (_, i) => this.replica(i));
-    await Promise.all(shards.map((shard) => shard.consensus.readBarrier()));
-    return shards;
+  /** Looks at all shards, as of now: what was acknowledged before is in them. */
+  private async current(): Promise<readonly ShardLook[]> {
+    const looks = this.looks();
+    await Promise.all(looks.map((look) => look.barrier()));
+    return looks;
   }
 
-  private replica(shard: number): Shard {
+  private looks(): readonly ShardLook[] {
+    return Array.from({ length: this.deps.routes.shardCount }, (_, i) => this.look(i));
+  }
+
+  /** @throws QueueError not_leader, no_leader: nobody can be asked */
+  private look(shard: number): ShardLook {
     const { routes } = this.deps;
     const replica = routes.replica(shard);
-    if (!replica) throw routes.notLeader(shard);
-    return replica;
+    if (replica) return lookHere(replica, () => this.turn());
+    const remote = routes.remote(shard);
+    if (!remote) throw routes.notLeader(shard);
+    return lookThere(remote);
   }
 
   private turn(): Promise<void> {
@@ -346,12 +351,6 @@ function merge(
   if (found.length <= limit) return { found, end };
   const shown = found.slice(0, limit);
   return { found: shown, end: shown.at(-1)?.ref.id ?? end };
-}
-
-function tasksOf(shard: Shard, tenant: string, name: string): number {
-  const queue = shard.state.findQueue(tenant, name);
-  if (!queue) return 0;
-  return queue.readyTotal + queue.delayed + queue.leased + queue.dead + queue.ended;
 }
 
 function countOf(result: CommandResult): number {

@@ -1,7 +1,7 @@
 /** How the cluster looks from this node: its groups, and the nodes that it knows. */
 import type { StoreId } from "../base/brand.ts";
 import type { Shard } from "../shard/shard.ts";
-import type { PeerState } from "../transport/transport.ts";
+import type { NodeAddress, PeerState } from "../transport/transport.ts";
 import type { ClusterNode, ClusterNodes, RaftGroup } from "./admin.ts";
 
 /** What this node tells of itself. */
@@ -95,4 +95,39 @@ export function nodesOf(shards: readonly Shard[], look: Look): ClusterNodes {
 
 function ledBy(shardsLed: readonly number[]): Pick<ClusterNode, "isLeader" | "shardsLed"> {
   return { isLeader: shardsLed.length > 0, shardsLed };
+}
+
+/** Where a shard of the hash-routed mode lies: for good, on this node alone. */
+export interface ShardPlace extends NodeAddress {
+  readonly shard: number;
+}
+
+/** A shard of another node: who has it is all that is known of it. */
+export function groupElsewhere({ shard, nodeId, http }: ShardPlace, look: Look): RaftGroup {
+  const peer = look.peers.find((one) => one.nodeId === nodeId);
+  return {
+    ...{ shard, isLeader: false, selfId: look.self.id },
+    leaderId: peer?.connected ? nodeId : "",
+    leaderHttp: peer?.connected ? peer.http || http : "",
+    ...{ term: 0, commitIndex: 0, appliedIndex: 0, lastIndex: 0 },
+    ...{ voters: [nodeId], learners: [], followers: [] },
+  };
+}
+
+export function nodesOfPlaces(places: readonly ShardPlace[], look: Look): ClusterNodes {
+  const { self, peers } = look;
+  const nodes = places.map(({ shard, nodeId: id, raft, http, grpc }): ClusterNode => {
+    const isSelf = id === self.id;
+    const peer = isSelf ? undefined : peers.find((one) => one.nodeId === id);
+    return {
+      ...{ id, address: raft },
+      http: isSelf ? self.httpUrl : peer?.http || http,
+      grpc: isSelf ? self.grpcAddr : peer?.grpc || grpc,
+      reachable: isSelf || peer?.connected === true,
+      lastContactMs: peer ? contactOf(look, peer.storeId) : 0,
+      version: isSelf ? self.version : (peer?.version ?? ""),
+      ...ledBy([shard]),
+    };
+  });
+  return { nodes, leader: places[0]?.nodeId ?? "" };
 }

@@ -3,6 +3,7 @@
  * its caller there would be.
  */
 import { unreachable } from "../base/assert.ts";
+import type { StoreId } from "../base/brand.ts";
 import { DecodeError } from "../base/bytes.ts";
 import { QueueError } from "../base/errors.ts";
 import type { ClaimCommand, CommandResult } from "../queue/command.ts";
@@ -27,6 +28,8 @@ export interface PeerRequestDeps {
   admitClaim(shard: Shard): void;
   /** Gives back what could not be delivered. */
   release(grants: readonly Grant[]): void;
+  /** A claim of another node is being answered. */
+  claimed(from: StoreId, command: ClaimCommand): void;
   /** Kinds of requests that are not about a shard's log. */
   other(request: PeerRequest): void;
 }
@@ -87,9 +90,25 @@ function claim(deps: PeerRequestDeps, request: PeerRequest): void {
   if (command.kind !== "claim") throw new DecodeError(`a ${command.kind} as a claim`);
   const shard = deps.led(request.shard);
   deps.admitClaim(shard);
+  if (!hasWork(shard, command)) {
+    // Nothing is logged for a claim that came too late.
+    request.reply([encodeGrants([], shard.consensus.raft.commitIndex)]);
+    deps.claimed(request.from, command);
+    return;
+  }
   shard.submit(command, request.body.length, {
     done: (result) => claimed(deps, request, { shard, command, result }),
     failed: (error) => request.refuse(error),
+  });
+}
+
+function hasWork({ state }: Shard, { tenant: name, queues }: ClaimCommand): boolean {
+  const tenant = state.tenants.get(name);
+  if (!tenant) return false;
+  if (queues === null) return tenant.claimable.some((list) => list.length > 0);
+  return queues.some((queueName) => {
+    const queue = tenant.queues.get(queueName);
+    return queue !== undefined && !queue.paused && queue.readyTotal > 0;
   });
 }
 
@@ -110,6 +129,7 @@ function claimed(
   const answer = (grants: readonly Grant[]) => {
     // A connection that is gone is known here at once: nobody waits for the leases to run out.
     if (!request.reply([encodeGrants(grants, index)])) deps.release(grants);
+    deps.claimed(request.from, command);
   };
   const grants = tasks.map((claimedTasks) => grantInMemory(shard, claimedTasks, workerId));
   if (grants.every((grant) => grant !== null)) {

@@ -16,8 +16,8 @@ export const callKinds = {
   command: 2,
   claim: 3,
   read: 4,
-  claimable: 5,
   admin: 6,
+  look: 7,
 } as const;
 
 export function encodeCommand(command: Command, bulkBytes: number): Buffer {

@@ -69,6 +69,13 @@ export class RemoteShard implements ShardTarget {
     });
   }
 
+  /** A question about the shard. @throws QueueError */
+  ask<T>(kind: number, body: Buffer, decode: (body: Buffer) => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.call(kind, [body], { answered: (answer) => resolve(decode(answer)), failed: reject });
+    });
+  }
+
   private call(kind: number, parts: readonly Uint8Array[], answer: PeerAnswer): void {
     const { calls, to, id: shard } = this;
     calls.call(to, { shard, kind }, parts, readable(answer));

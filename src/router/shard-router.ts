@@ -12,9 +12,11 @@ import type { Grant } from "../shard/grants.ts";
 import type { TaskRead } from "../shard/reads.ts";
 import type { Shard, ShardListener } from "../shard/shard.ts";
 import { CreateBatchBuilder } from "./create-batch.ts";
+import { decodeTaskQuestion, type TaskQuestion } from "./look-codec.ts";
 import type { PeerRequest } from "./peer-calls.ts";
 import { carryOut, unknownKind } from "./peer-requests.ts";
 import { callKinds } from "./remote-codec.ts";
+import { answerLook, answerTask, readThere } from "./remote-look.ts";
 import type { ShardTarget } from "./remote-shard.ts";
 import type {
   CancelNotice,
@@ -31,9 +33,12 @@ import type {
 } from "./router.ts";
 import { type RouterMetrics, silentRouterMetrics } from "./router-metrics.ts";
 import { SettleBatchBuilder } from "./settle-batch.ts";
+import { lookHere } from "./shard-look.ts";
 import { type ClusterView, type PassOn, ShardRoutes } from "./shard-routes.ts";
 import { placeOf, type ResultOptions, TaskReads } from "./task-reads.ts";
 import { Waiters } from "./waiters.ts";
+import { type OwnerPort, WorkExchange } from "./work-exchange.ts";
+import type { WorkSource } from "./work-source.ts";
 
 export interface RouterDeps {
   /** All shards of the id space, by number; null where this node keeps no replica. */
@@ -62,6 +67,7 @@ export class ShardRouter implements Router, ShardListener {
   private readonly deps: RouterDeps;
   private readonly waiters: Waiters;
   private readonly reads: TaskReads;
+  private readonly exchange: WorkExchange | null;
   private readonly cancelListeners = new Set<(notice: CancelNotice) => void>();
   private readonly leadershipListeners = new Set<() => void>();
   private draining = false;
@@ -78,17 +84,38 @@ export class ShardRouter implements Router, ShardListener {
       clock,
       timers,
       isDraining: () => this.draining,
-      readElsewhere: (shard) => Promise.reject<TaskRead>(this.routes.notLeader(shard)),
+      readElsewhere: (shard, question) => this.readElsewhere(shard, question),
     });
+    this.exchange = deps.cluster?.owners ? this.createExchange(deps.cluster.owners) : null;
     this.waiters = new Waiters({
       timers,
       metrics: this.metrics.claim,
       nowMs: () => clock.monotonicMs(),
-      shards: () => this.claimable(),
-      remote: (shard) => this.routes.remote(shard.id),
+      sources: () => this.sources(),
+      remote: (source) => this.routes.remote(source.id),
       release: (grants) => this.release(grants),
+      ...(this.exchange && { elsewhere: this.exchange }),
     });
     deps.cluster?.calls.handle((request) => this.requested(request));
+  }
+
+  /** Where replicas lie on one node each, work on other nodes is known by what they tell. */
+  private createExchange(owners: OwnerPort): WorkExchange {
+    const { clock, timers } = this.deps;
+    const exchange = new WorkExchange({
+      ...{ link: owners, clock, timers },
+      wake: (source, queue) => this.waiters.wake(source, queue),
+      room: (queue) => this.waiters.room(queue),
+      shard: () => this.routes.replicas()[0] ?? null,
+    });
+    owners.handle(exchange);
+    return exchange;
+  }
+
+  private readElsewhere(shard: number, question: TaskQuestion): Promise<TaskRead> {
+    const remote = this.routes.remote(shard);
+    if (!remote) return Promise.reject<TaskRead>(this.routes.notLeader(shard));
+    return readThere(remote, question);
   }
 
   // Creates and settles
@@ -145,6 +172,12 @@ export class ShardRouter implements Router, ShardListener {
     const { routes } = this;
     const all = routes.passesOn([], "ifLeading");
     return routes.replicas().filter((shard) => shard.leads || all);
+  }
+
+  private sources(): readonly WorkSource[] {
+    const here = this.claimable();
+    const { exchange } = this;
+    return exchange && here.length > 0 ? [...here, ...exchange.sources] : here;
   }
 
   claim(request: ClaimRequest, done: (outcome: ClaimOutcome) => void): ClaimHandle {
@@ -246,14 +279,26 @@ export class ShardRouter implements Router, ShardListener {
         admitSettle: (shard, bytes) => this.admitSettle(shard, bytes),
         admitClaim: (shard) => this.admit(shard, 0),
         release: (grants) => this.release(grants),
-        other: (other) => {
-          if (this.deps.otherRequests && other.kind === callKinds.admin) {
-            this.deps.otherRequests(other);
-          } else unknownKind(other);
-        },
+        claimed: (from, command) => this.exchange?.claimed(from, command),
+        other: (other) => this.otherRequest(other),
       },
       request,
     );
+  }
+
+  private otherRequest(request: PeerRequest): void {
+    const { deps, reads, routes } = this;
+    if (request.kind === callKinds.read) {
+      const question = decodeTaskQuestion(request.body);
+      answerTask(request, question, () => reads.answer(question));
+    } else if (request.kind === callKinds.look) {
+      const shard = routes.replica(request.shard);
+      if (!shard) throw routes.notLeader(request.shard);
+      const turn = () => new Promise<void>((resolve) => deps.timers.soon(resolve));
+      answerLook(lookHere(shard, turn), request);
+    } else if (deps.otherRequests && request.kind === callKinds.admin) {
+      deps.otherRequests(request);
+    } else unknownKind(request);
   }
 
   // What shards tell
@@ -332,6 +377,7 @@ export class ShardRouter implements Router, ShardListener {
 
   drain(): void {
     this.draining = true;
+    this.exchange?.stop();
     this.waiters.failAll(draining());
     this.reads.wakeAll();
   }

@@ -9,6 +9,7 @@ import { type LeaderHint, QueueError } from "../base/errors.ts";
 import type { Shard } from "../shard/shard.ts";
 import type { PeerCalls } from "./peer-calls.ts";
 import { RemoteShard, type ShardTarget } from "./remote-shard.ts";
+import type { OwnerPort } from "./work-exchange.ts";
 
 /** What this node knows of the others. */
 export interface ClusterView {
@@ -17,6 +18,8 @@ export interface ClusterView {
   readonly forward: boolean;
   /** The node that leads a shard, if another one does and it is known; null otherwise. */
   leaderOf(shard: number): RemoteLeader | null;
+  /** Nodes with shards of which there is no replica here; absent where every node has all. */
+  readonly owners?: OwnerPort;
 }
 
 export interface RemoteLeader {

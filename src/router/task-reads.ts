@@ -15,6 +15,7 @@ import {
 } from "../base/task-id.ts";
 import { readTask, type TaskRead } from "../shard/reads.ts";
 import type { Shard } from "../shard/shard.ts";
+import type { TaskQuestion } from "./look-codec.ts";
 import type { ReadConsistency, ResultView, TaskView } from "./router.ts";
 import type { ShardRoutes } from "./shard-routes.ts";
 
@@ -25,7 +26,7 @@ export interface TaskReadsDeps {
   /** Reads that wait end early from then on. */
   readonly isDraining: () => boolean;
   /** Reads a task of a shard that this node keeps no replica of. */
-  readonly readElsewhere: (shard: number, tenant: string, id: Uint8Array) => Promise<TaskRead>;
+  readonly readElsewhere: (shard: number, question: TaskQuestion) => Promise<TaskRead>;
 }
 
 /** One place of a task in its shard. */
@@ -41,8 +42,8 @@ export interface ResultOptions {
   readonly signal?: AbortSignal;
 }
 
-/** How often a wait looks where no event of the task's end arrives. */
-const lookMs = 250;
+/** Pause before a node is asked again that did not wait as long as it was to. */
+const pauseMs = 250;
 
 /** @throws QueueError not_found where no task can have such an id */
 export function placeOf(id: Uint8Array, shardCount: number): Place {
@@ -76,7 +77,7 @@ export class TaskReads {
     const shard = routes.replica(at.shard);
     if (!shard) {
       if (consistency === "leader") throw routes.notLeader(at.shard);
-      return this.deps.readElsewhere(at.shard, tenant, id);
+      return this.deps.readElsewhere(at.shard, { tenant, id, part: "task", waitMs: 0 });
     }
     await this.barrier(shard, consistency);
     try {
@@ -96,6 +97,15 @@ export class TaskReads {
     if (consistency !== "stale") await shard.consensus.readBarrier();
   }
 
+  /** What another node asks for, from the replica here. @throws QueueError as the others */
+  async answer({ tenant, id, waitMs }: TaskQuestion): Promise<TaskRead> {
+    const { routes } = this.deps;
+    const at = placeOf(id, routes.shardCount);
+    if (!routes.replica(at.shard)) throw routes.notLeader(at.shard);
+    if (waitMs > 0) await this.result(tenant, id, { waitMs, consistency: "linearizable" });
+    return this.read(tenant, id, "linearizable");
+  }
+
   /** @throws QueueError not_found, not_leader, no_leader, overloaded */
   async result(
     tenant: string,
@@ -106,6 +116,9 @@ export class TaskReads {
     const at = placeOf(id, routes.shardCount);
     const until = clock.monotonicMs() + options.waitMs - Math.min(250, options.waitMs / 2);
     let { consistency } = options;
+    if (!routes.replica(at.shard) && consistency !== "leader") {
+      return this.resultElsewhere({ tenant, id, shard: at.shard, until }, options);
+    }
     for (;;) {
       // Listen first, then look: an end in between is not missed.
       const ended = new Ended();
@@ -115,12 +128,32 @@ export class TaskReads {
         const left = until - clock.monotonicMs();
         const isOver = left <= 0 || this.deps.isDraining() || options.signal?.aborted;
         if (read.result || !stop || isOver) return { task: viewOf(id, read), result: read.result };
-        await this.wait(ended, routes.replica(at.shard) ? left : Math.min(left, lookMs), options);
+        await this.wait(ended, left, options);
         // What this replica has been told of is there; nobody has to be asked again.
-        if (consistency === "linearizable" && routes.replica(at.shard)) consistency = "stale";
+        if (consistency === "linearizable") consistency = "stale";
       } finally {
         stop?.();
       }
+    }
+  }
+
+  /** The node that has the shard waits, a while at a time. */
+  private async resultElsewhere(
+    { tenant, id, shard, until }: ElsewhereWait,
+    options: ResultOptions,
+  ): Promise<{ readonly task: TaskView; readonly result: ResultView | null }> {
+    const { clock, readElsewhere, isDraining } = this.deps;
+    for (;;) {
+      const askedMs = clock.monotonicMs();
+      const waitMs = Math.min(Math.max(0, until - askedMs), limits.peerWaitMs);
+      const { result } = await readElsewhere(shard, { tenant, id, part: "result", waitMs });
+      const left = until - clock.monotonicMs();
+      if (result || left <= 0 || isDraining() || options.signal?.aborted) {
+        const task = await readElsewhere(shard, { tenant, id, part: "task", waitMs: 0 });
+        return { task: viewOf(id, task), result };
+      }
+      const isEarly = clock.monotonicMs() - askedMs < waitMs / 2;
+      if (isEarly) await this.wait(new Ended(), Math.min(left, pauseMs), options);
     }
   }
 
@@ -159,6 +192,14 @@ export class TaskReads {
   wakeAll(): void {
     for (const waits of this.waits.values()) for (const notify of waits) notify();
   }
+}
+
+interface ElsewhereWait {
+  readonly tenant: string;
+  readonly id: Uint8Array;
+  readonly shard: number;
+  /** Monotonic. */
+  readonly until: number;
 }
 
 /** A promise that is resolved from outside, once or more often. */

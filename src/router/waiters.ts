@@ -7,80 +7,47 @@
  * → over; back to waiting if the command found nothing, since another claim was faster.
  */
 
-import type { TimerHandle, Timers } from "../base/effects.ts";
+import type { Timers } from "../base/effects.ts";
 import { QueueError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { ClaimCommand, ClaimedTasks, CommandResult } from "../queue/command.ts";
-import type { Queue, Tenant } from "../queue/state.ts";
 import { type Grant, grantFromStore, grantInMemory } from "../shard/grants.ts";
-import type { CommandSink } from "../shard/proposer.ts";
 import type { Shard } from "../shard/shard.ts";
 import type { RemoteClaim, RemoteShard } from "./remote-shard.ts";
 import type { ClaimHandle, ClaimOutcome, ClaimRequest } from "./router.ts";
 import type { OperationMetrics } from "./router-metrics.ts";
 import { earlier, WaitList } from "./wait-list.ts";
+import { Waiter, type WaiterOwner } from "./waiter.ts";
+import { anyQueue, type Elsewhere, type WorkQueue, type WorkSource } from "./work-source.ts";
 
 export interface WaiterDeps {
   readonly timers: Timers;
   readonly metrics: OperationMetrics;
   /** Monotonic. */
   nowMs(): number;
-  /** Replicas here of the shards whose tasks claims of this node may get. */
-  shards(): readonly Shard[];
+  /** Where claims of this node may find work. */
+  sources(): readonly WorkSource[];
   /** The way to the leader of a shard that is not led here; null if none is known. */
-  remote(shard: Shard): RemoteShard | null;
+  remote(source: WorkSource): RemoteShard | null;
   /** Gives tasks back that cannot be delivered. */
   release(grants: readonly Grant[]): void;
+  /** Shards without replica here; absent where there are none. */
+  readonly elsewhere?: Elsewhere;
 }
 
 /** A wait ends up to this much early, never late (SPEC section 7). */
 const earlyMs = 250;
-
-class Waiter implements ClaimHandle {
-  readonly owner: Waiters;
-  readonly request: ClaimRequest;
-  readonly done: (outcome: ClaimOutcome) => void;
-  state: "waiting" | "claiming" | "over" = "over";
-  lists: WaitList<Waiter>[] = [];
-  timer: TimerHandle | null = null;
-  /** Its time is up or it must not wait: if the command on its way finds nothing, that is the answer. */
-  lastTry = false;
-  canceled = false;
-  shard: Shard | null = null;
-  queue: Queue | null = null;
-  order = 0;
-  /** When it was asked for. */
-  sinceMs = 0;
-  /** When its claim command was sent. */
-  sentMs = 0;
-
-  constructor(owner: Waiters, request: ClaimRequest, done: (outcome: ClaimOutcome) => void) {
-    this.owner = owner;
-    this.request = request;
-    this.done = done;
-  }
-
-  cancel(): void {
-    this.owner.cancel(this);
-  }
-
-  // The sink of its claim command; `done` of a sink would be taken for the caller's.
-  readonly sink: CommandSink = {
-    done: (result: CommandResult) => this.owner.claimed(this, result),
-    failed: (error: QueueError) => this.owner.claimFailed(this, error),
-  };
-}
 
 interface TenantLists {
   readonly any: WaitList<Waiter>;
   readonly byQueue: Map<string, WaitList<Waiter>>;
 }
 
-export class Waiters {
+export class Waiters implements WaiterOwner {
   private readonly deps: WaiterDeps;
   private readonly tenants = new Map<string, TenantLists>();
   /** Tasks asked for by claims on their way, by the queue that they were sent for. */
-  private readonly asked = new Map<Queue, number>();
+  private readonly asked = new Map<WorkQueue, number>();
   private order = 0;
   private turn = 0;
   private waitingCount = 0;
@@ -100,9 +67,11 @@ export class Waiters {
     waiter.lastTry = request.waitMs <= 0;
     const found = this.findWork(request, waiter.lastTry);
     if (found) {
-      this.send(waiter, found.shard, found.queue);
+      this.send(waiter, found);
     } else if (waiter.lastTry) {
-      this.deps.timers.soon(() => this.finish(waiter, { kind: "empty" }));
+      const { elsewhere, timers } = this.deps;
+      if (elsewhere) elsewhere.ask(request.tenant, request.queues, () => this.tryNow(waiter));
+      else timers.soon(() => this.finish(waiter, { kind: "empty" }));
     } else if (this.waitingCount >= limits.waitingClaims) {
       const error = new QueueError("overloaded", "too many claims are waiting");
       this.deps.timers.soon(() => this.finish(waiter, { kind: "failed", error }));
@@ -110,6 +79,13 @@ export class Waiters {
       this.wait(waiter);
     }
     return waiter;
+  }
+
+  /** It does not wait, and other nodes have told what they have. */
+  private tryNow(waiter: Waiter): void {
+    const found = waiter.canceled ? null : this.findWork(waiter.request, true);
+    if (found) this.send(waiter, found);
+    else this.finish(waiter, { kind: "empty" });
   }
 
   private setTimer(waiter: Waiter): void {
@@ -126,49 +102,53 @@ export class Waiters {
   }
 
   /**
-   * A shard and a queue with ready tasks that no claim on its way will take: the highest head
-   * priority over all shards first, equal ones in turn.
+   * A source and a queue with ready tasks that no claim on its way will take: the highest head
+   * priority over all of them first, equal ones in turn.
    */
   private findWork(request: ClaimRequest, evenIfAsked: boolean): Found | null {
-    const shards = this.deps.shards();
+    const sources = this.deps.sources();
     let best: Found | null = null;
     let bestAt = 0;
-    for (let i = 0; i < shards.length; i++) {
-      const shard = shards[(this.turn + i) % shards.length] as Shard;
-      const found = this.findQueue(shard, request, evenIfAsked);
+    for (let i = 0; i < sources.length; i++) {
+      const source = sources[(this.turn + i) % sources.length] as WorkSource;
+      const found = this.findQueue(source, request, evenIfAsked);
       if (!found || (best && found.priority <= best.priority)) continue;
       best = found;
       bestAt = i;
     }
-    if (best) this.turn = (this.turn + bestAt + 1) % shards.length;
+    if (best) this.turn = (this.turn + bestAt + 1) % sources.length;
     return best;
   }
 
-  private findQueue(shard: Shard, request: ClaimRequest, evenIfAsked: boolean): Found | null {
-    const tenant = shard.state.tenants.get(request.tenant);
+  private findQueue(source: WorkSource, request: ClaimRequest, evenIfAsked: boolean): Found | null {
+    const tenant = source.state.tenants.get(request.tenant);
     if (!tenant) return null;
-    if (request.queues === null) return this.findAny(shard, tenant, evenIfAsked);
+    if (request.queues === null) return this.findAny(source, tenant.claimable, evenIfAsked);
     let best: Found | null = null;
     for (const name of request.queues) {
       const queue = tenant.queues.get(name);
       if (!queue || !(evenIfAsked ? isClaimable(queue) : this.room(queue) > 0)) continue;
       const priority = headPriority(queue);
-      if (!best || priority > best.priority) best = { shard, queue, priority };
+      if (!best || priority > best.priority) best = { source, queue, priority };
     }
     return best;
   }
 
-  private findAny(shard: Shard, tenant: Tenant, evenIfAsked: boolean): Found | null {
+  private findAny(
+    source: WorkSource,
+    claimable: readonly (readonly WorkQueue[])[],
+    evenIfAsked: boolean,
+  ): Found | null {
     for (let priority = 9; priority >= 0; priority--) {
-      for (const queue of tenant.claimable[priority] as Queue[]) {
-        if (evenIfAsked || this.room(queue) > 0) return { shard, queue, priority };
+      for (const queue of claimable[priority] as readonly WorkQueue[]) {
+        if (evenIfAsked || this.room(queue) > 0) return { source, queue, priority };
       }
     }
     return null;
   }
 
   /** Ready tasks of a queue that no claim on its way has asked for. */
-  private room(queue: Queue): number {
+  room(queue: WorkQueue): number {
     return isClaimable(queue) ? queue.readyTotal - (this.asked.get(queue) ?? 0) : 0;
   }
 
@@ -199,6 +179,7 @@ export class Waiters {
       }
     }
     for (const list of waiter.lists) list.add(waiter);
+    this.deps.elsewhere?.watch(tenant, queues);
     // Here, since a claim that found work at first may come to wait when another one was faster.
     if (!waiter.timer && Number.isFinite(waiter.request.waitMs)) this.setTimer(waiter);
   }
@@ -209,29 +190,34 @@ export class Waiters {
     for (const list of waiter.lists) list.left();
     waiter.lists = [];
     const { tenant, queues } = waiter.request;
+    this.deps.elsewhere?.unwatch(tenant, queues);
     if (!queues) return;
     // Names come from outside: an emptied list is not kept.
     const { byQueue } = this.lists(tenant);
     for (const name of queues) if (byQueue.get(name)?.live === 0) byQueue.delete(name);
   }
 
-  /** A queue of a shard led here has ready tasks: claims that wait for it go on. */
-  wake(shard: Shard, queue: Queue): void {
+  /** A queue has ready tasks: claims that wait for it go on. */
+  wake(source: WorkSource, queue: WorkQueue): void {
     const lists = this.tenants.get(queue.tenant.name);
-    if (!lists) return;
+    const { elsewhere } = this.deps;
+    if (!lists && !elsewhere) return;
     while (this.room(queue) > 0) {
-      const waiter = earlier(lists.byQueue.get(queue.name)?.first(), lists.any.first());
-      if (!waiter) return;
+      const waiter = lists && firstFor(lists, queue);
+      if (!waiter) {
+        if (!queue.isTold) elsewhere?.spare(queue);
+        return;
+      }
       this.leaveLists(waiter);
-      this.send(waiter, shard, queue);
+      this.send(waiter, { source, queue });
     }
   }
 
-  private send(waiter: Waiter, shard: Shard, queue: Queue): void {
+  private send(waiter: Waiter, { source, queue }: Pick<Found, "source" | "queue">): void {
     const { request } = waiter;
     waiter.state = "claiming";
     waiter.sentMs = this.deps.nowMs();
-    waiter.shard = shard;
+    waiter.source = source;
     waiter.queue = queue;
     this.asked.set(queue, (this.asked.get(queue) ?? 0) + request.count);
     const command: ClaimCommand = {
@@ -244,50 +230,52 @@ export class Waiters {
       workerId: request.workerId,
     };
     const names = request.queues ? request.queues.length * limits.queueNameChars : 0;
-    if (shard.leads) shard.submit(command, names, waiter.sink);
-    else this.sendAway(waiter, shard, command);
+    if (source.leads) source.submit(command, names, waiter.sink);
+    else this.sendAway(waiter, source, command);
   }
 
-  /** The leader's state is ahead of the replica's here, which is what the waiter was woken by. */
-  private sendAway(waiter: Waiter, shard: Shard, command: ClaimCommand): void {
-    const remote = this.deps.remote(shard);
+  /** The leader's state is ahead of what is known of it here, which is what the waiter was woken by. */
+  private sendAway(waiter: Waiter, source: WorkSource, command: ClaimCommand): void {
+    const remote = this.deps.remote(source);
     if (!remote) {
       const error = new QueueError("no_leader", "no leader is known", { retryAfterSeconds: 1 });
       this.deps.timers.soon(() => this.claimFailed(waiter, error));
       return;
     }
-    remote.claim(command, (outcome) => this.claimedAway(waiter, shard, outcome));
+    remote.claim(command, (outcome) => this.claimedAway(waiter, source, outcome));
   }
 
-  private claimedAway(waiter: Waiter, shard: Shard, outcome: RemoteClaim): void {
+  private claimedAway(waiter: Waiter, source: WorkSource, outcome: RemoteClaim): void {
     if (outcome.kind === "failed") {
       this.claimFailed(waiter, outcome.error);
       return;
     }
-    const queue = waiter.queue as Queue;
-    // Until the replica here has seen the claim, its tasks would look as if nobody had them.
-    shard.consensus.reads.whenApplied(outcome.index, () => {
+    const queue = waiter.queue as WorkQueue;
+    // Until the claim is seen here, its tasks would look as if nobody had them.
+    const seen = () => {
       this.giveBack(queue, waiter.request.count);
-      this.wake(shard, queue);
-    });
+      this.wake(source, queue);
+    };
+    if ("consensus" in source) source.consensus.reads.whenApplied(outcome.index, seen);
+    else source.whenTold(seen);
     if (outcome.grants.length > 0) this.deliver(waiter, outcome.grants);
     else this.goOn(waiter);
   }
 
   /** The claim command of a waiter is answered. */
   private returned(waiter: Waiter): void {
-    this.giveBack(waiter.queue as Queue, waiter.request.count);
+    this.giveBack(waiter.queue as WorkQueue, waiter.request.count);
   }
 
-  private giveBack(queue: Queue, count: number): void {
+  private giveBack(queue: WorkQueue, count: number): void {
     const left = (this.asked.get(queue) ?? 0) - count;
     if (left > 0) this.asked.set(queue, left);
     else this.asked.delete(queue);
   }
 
   claimed(waiter: Waiter, result: CommandResult): void {
-    const shard = waiter.shard as Shard;
-    const queue = waiter.queue as Queue;
+    const shard = waiter.source as Shard;
+    const queue = waiter.queue as WorkQueue;
     this.returned(waiter);
     if (result.kind === "claimed" && result.count > 0) {
       this.collect(waiter, shard, result.grants);
@@ -344,7 +332,7 @@ export class Waiters {
     const isMoving = error.code === "no_leader" || error.code === "not_leader";
     if (waiter.canceled) waiter.state = "over";
     // While a leader moves the claim waits on, if it is still served here: the next leader wakes it.
-    else if (isMoving && !waiter.lastTry && this.deps.shards().length > 0) this.wait(waiter);
+    else if (isMoving && !waiter.lastTry && this.deps.sources().length > 0) this.wait(waiter);
     else this.finish(waiter, { kind: "failed", error });
   }
 
@@ -377,18 +365,25 @@ export class Waiters {
 }
 
 interface Found {
-  readonly shard: Shard;
-  readonly queue: Queue;
+  readonly source: WorkSource;
+  readonly queue: WorkQueue;
   readonly priority: number;
 }
 
-function headPriority(queue: Queue): number {
+/** Who has waited longest for a queue. */
+function firstFor({ any, byQueue }: TenantLists, queue: WorkQueue): Waiter | undefined {
+  const named = byQueue.get(queue.name)?.first();
+  // Of hearsay each word concerns those who asked for it: there is another one for any queue.
+  return queue.isTold && queue.name !== anyQueue ? named : earlier(named, any.first());
+}
+
+function headPriority(queue: WorkQueue): number {
   let priority = 9;
   while (priority > 0 && queue.ready[priority] === 0) priority--;
   return priority;
 }
 
-function isClaimable(queue: Queue): boolean {
+function isClaimable(queue: WorkQueue): boolean {
   return !queue.paused && queue.readyTotal > 0;
 }
 

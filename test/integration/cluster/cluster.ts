@@ -18,6 +18,8 @@ export interface ClusterSetup {
   readonly env?: Env;
   /** Every connection between nodes goes through a proxy of its own. */
   readonly proxies?: boolean;
+  /** One shard per node and no copies, instead of Raft. */
+  readonly hashed?: boolean;
 }
 
 export interface GroupStatus {
@@ -32,6 +34,24 @@ export interface GroupStatus {
 }
 
 const patienceMs = 20_000;
+
+function raftEnv(i: number, port: number, peers: readonly string[]): Env {
+  return {
+    RAFT_ENABLED: "true",
+    RAFT_SELF_ID: `n${i + 1}`,
+    RAFT_BOOTSTRAP: String(i === 0),
+    RAFT_BIND_ADDR: `127.0.0.1:${port}`,
+    RAFT_PEERS: peers.join(),
+  };
+}
+
+function hashedEnv(i: number, nodes: readonly string[]): Env {
+  return {
+    CLUSTER_ENABLED: "true",
+    CLUSTER_SELF_ID: `n${i + 1}`,
+    CLUSTER_NODES: nodes.join(),
+  };
+}
 
 export class ClusterNode {
   readonly id: string;
@@ -117,11 +137,7 @@ export class Cluster {
       for (const [i, place] of places.entries()) {
         const raft = await cluster.addresses(places, i, setup.proxies === true);
         const env = {
-          RAFT_ENABLED: "true",
-          RAFT_SELF_ID: `n${i + 1}`,
-          RAFT_BOOTSTRAP: String(i === 0),
-          RAFT_BIND_ADDR: `127.0.0.1:${place.raftPort}`,
-          RAFT_PEERS: raft.join(),
+          ...(setup.hashed ? hashedEnv(i, raft) : raftEnv(i, place.raftPort, raft)),
           RAFT_PEER_HTTP_ADDRS: places
             .map(({ ports }, n) => `n${n + 1}=http://127.0.0.1:${ports.http}`)
             .join(),

@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { configKeyNames, envName, rowOf } from "../../../src/node/config-keys.ts";
 import { describeKeys, formatConfig } from "../../../src/node/config-print.ts";
-import { unsupportedModes } from "../../../src/node/config-supported.ts";
 import { parse, problemsOf } from "./sources.ts";
 
 describe("layers", () => {
@@ -17,7 +16,6 @@ describe("layers", () => {
     assert.equal(config.storage.durability, "always");
     assert.equal(config.routing, "redirect");
     assert.equal(origins["http.port"], "default");
-    assert.deepEqual(unsupportedModes(config), []);
   });
 
   test("a file beats defaults, the environment beats the file, a flag beats all", () => {

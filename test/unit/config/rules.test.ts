@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { ConfigError } from "../../../src/node/config.ts";
-import { unsupportedModes } from "../../../src/node/config-supported.ts";
 import { loadTokens } from "../../../src/node/config-tokens.ts";
 import { filesOf, parse, problemsOf, type World } from "./sources.ts";
 
@@ -29,15 +28,6 @@ describe("the five modes", () => {
   for (const [name, env] of modes) {
     test(`takes: ${name}`, () => assert.ok(parse({ env }).config));
   }
-
-  test("what cannot be run yet is refused with the reason, and nothing else", () => {
-    const refused = (env: Record<string, string>) => unsupportedModes(parse({ env }).config);
-    assert.deepEqual(refused({}), []);
-    assert.deepEqual(refused(raftOf(1)), []);
-    assert.deepEqual(refused(raft), []);
-    assert.match(refused(cluster).join(), /^cluster\.enabled: this version/);
-    assert.deepEqual(refused({ QUORUMQ_STORAGE_NUM_SHARDS: "2" }), []);
-  });
 });
 
 describe("rules between keys", () => {
@@ -100,6 +90,16 @@ describe("rules between keys", () => {
       "localhost told to others",
       { env: { ...spread, RAFT_PEER_HTTP_ADDRS: "n1=http://localhost:1" } },
       /^peers\.http: n1 at localhost/,
+    ],
+    [
+      "a hash-routed node within others' reach without a secret",
+      { env: { ...cluster, CLUSTER_NODES: "n1=10.0.0.1:7000,n2=10.0.0.2:7000" } },
+      /^raft\.secret: must be set when cluster\.nodes is not loopback/,
+    ],
+    [
+      "a hash-routed node's port taken twice",
+      { env: { ...cluster, PORT: three.replace(/^.*?:(\d+).*$/, "$1") } },
+      /^cluster\.nodes: port \d+ is taken by http\.port/,
     ],
     ["bodies under payloads", { argv: ["--limits.bodyBytes=2048"] }, /^limits\.bodyBytes/],
   ];

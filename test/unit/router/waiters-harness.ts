@@ -105,7 +105,7 @@ export class WaitersHarness {
     timers: this.effects.timers,
     metrics: { tasks: { add: () => undefined }, seconds: { observe: () => undefined } },
     nowMs: () => this.effects.nowMs,
-    shards: () => this.shards.filter(({ leads }) => leads).map(({ asShard }) => asShard),
+    sources: () => this.shards.filter(({ leads }) => leads).map(({ asShard }) => asShard),
     remote: () => null,
     release: (grants) => this.released.push(...grants),
   });

@@ -69,7 +69,10 @@ function change(
 ): void {
   const { members } = context.deps;
   if (!members) {
-    throw new QueueError("invalid_argument", "this node runs alone: raft.enabled is not set");
+    throw new QueueError(
+      "invalid_argument",
+      "raft.enabled is not set: who belongs together here is for good",
+    );
   }
   run(members).then(
     ({ voters, learners }) => {
