@@ -2,7 +2,8 @@
  * Runs the project's tests with node's own runner and tsx.
  *
  *   node test/run.mjs unit          everything but integration: under a minute
- *   node test/run.mjs raft-cases    data files of another Raft core's suite, if they are there
+ *   node test/run.mjs raft-cases    data files of another Raft core's suite, if they are there;
+ *                                   a folder after it goes before RAFT_CASES
  *   node test/run.mjs integration   real processes, disks and sockets
  *   node test/run.mjs all           unit and integration
  *
@@ -78,7 +79,8 @@ async function main() {
     return;
   }
   process.chdir(root);
-  if (kind === "raft-cases") return runTypeScript([join("test", "raft", "run-cases.ts")]);
+  if (kind === "raft-cases")
+    return runTypeScript([join("test", "raft", "run-cases.ts"), ...filters]);
   // the runner starts one process per file, each with the flags of this one
   if (!process.execArgv.includes("tsx")) return runTypeScript(process.argv.slice(1));
   const concurrency = kind === "unit" ? unitConcurrency : integrationConcurrency;

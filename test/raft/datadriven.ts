@@ -2,6 +2,10 @@
  * Test files of blocks: `command args`, input lines, `----`, expected output up to an empty line;
  * a second `----` opens and closes an output that holds empty lines. `#` starts a comment.
  */
+import { type StoreId, toStoreId } from "../../src/base/brand.ts";
+
+/** A command cannot be carried out: its text is output, even where nothing else is. */
+export class CommandError extends Error {}
 
 export interface Block {
   /** 1-based, of the command. */
@@ -27,7 +31,8 @@ export function parseBlocks(text: string): Block[] {
   let at = 0;
   while (at < lines.length) {
     const head = (lines[at] ?? "").trim();
-    if (head === "" || head.startsWith("#")) {
+    // Parts of a test have names, which say nothing about what comes out.
+    if (head === "" || head.startsWith("#") || /^subtest\b/.test(head)) {
       at++;
       continue;
     }
@@ -51,11 +56,15 @@ export function parseBlocks(text: string): Block[] {
     const expected = lines.slice(expectedFrom, at);
     const expectedTo = at;
     if (isWrapped) at += 2;
-    const [command = "", ...rest] = splitWords(directive);
-    const args = rest.map(parseArg);
-    blocks.push({ line, command, args, input, expected, expectedFrom, expectedTo });
+    const parsed = parseDirective(directive);
+    blocks.push({ line, ...parsed, input, expected, expectedFrom, expectedTo });
   }
   return blocks;
+}
+
+export function parseDirective(directive: string): Pick<Block, "command" | "args"> {
+  const [command = "", ...rest] = splitWords(directive);
+  return { command, args: rest.map(parseArg) };
 }
 
 /** Words are separated by blanks outside parentheses. */
@@ -76,18 +85,18 @@ function parseArg(word: string): Arg {
 }
 
 /** Values of `key=…`, or undefined without it. */
-export function argValues(block: Block, key: string): readonly string[] | undefined {
-  return block.args.find((arg) => arg.key === key && arg.values.length > 0)?.values;
+export function argValues(args: readonly Arg[], key: string): readonly string[] | undefined {
+  return args.find((arg) => arg.key === key && arg.values.length > 0)?.values;
 }
 
-/** The numbers that stand alone: ids of nodes. */
-export function plainNumbers(block: Block): number[] {
-  return block.args.filter((arg) => arg.values.length === 0).map((arg) => toNumber(arg.key));
+/** The ids of `key=(1,2)`. */
+export function idsOf(args: readonly Arg[], key: string): StoreId[] {
+  return (argValues(args, key) ?? []).map((value) => toStoreId(toNumber(value)));
 }
 
 export function toNumber(text: string): number {
   const value = Number(text);
-  if (!Number.isSafeInteger(value)) throw new Error(`not a number: ${text}`);
+  if (text === "" || !Number.isSafeInteger(value)) throw new Error(`not a number: ${text}`);
   return value;
 }
 

@@ -16,6 +16,7 @@ import {
   type Role,
   type SnapshotMeta,
 } from "../../src/raft/types.ts";
+import { CommandError } from "./datadriven.ts";
 
 const roles: Record<Role, string> = {
   follower: "StateFollower",
@@ -68,11 +69,22 @@ export function describeRole(role: Role): string {
   return roles[role];
 }
 
-export function parseChanges(words: readonly string[]): MemberChange[] {
+export function isMessageTypeName(name: string): boolean {
+  return Object.values(messageTypes).includes(name);
+}
+
+/** `v1 l2 r3 u4` */
+export function parseChanges(text: string): MemberChange[] {
+  const words = text.split(/\s+/).filter((word) => word !== "");
   return words.map((word) => {
-    const found = Object.entries(changeLetters).find(([, letter]) => letter === word[0]);
-    if (found === undefined) throw new Error(`not a change: ${word}`);
-    return { type: found[0] as MemberChangeType, id: Number(word.slice(1)) as StoreId };
+    const [letter, digits] = [word.slice(0, 1), word.slice(1)];
+    if (digits === "") throw new CommandError(`unknown token ${word}`);
+    const found = Object.entries(changeLetters).find(([, known]) => known === letter);
+    if (found === undefined) throw new CommandError(`unknown input: ${word}`);
+    if (!/^\d+$/.test(digits)) {
+      throw new CommandError(`strconv.ParseUint: parsing ${quote(digits)}: invalid syntax`);
+    }
+    return { type: found[0] as MemberChangeType, id: Number(digits) as StoreId };
   });
 }
 
@@ -103,9 +115,30 @@ export function describeProgress(progress: ProgressStatus): string {
   return text;
 }
 
+const escapes: Readonly<Record<string, string>> = {
+  "\u0007": "\\a",
+  "\b": "\\b",
+  "\f": "\\f",
+  "\n": "\\n",
+  "\r": "\\r",
+  "\t": "\\t",
+  "\u000b": "\\v",
+  '"': '\\"',
+  "\\": "\\\\",
+};
+
+/** In double quotes, as Go's %q. */
+export function quote(data: Buffer | string): string {
+  const text = data.toString().replace(/["\\\p{Cc}]/gu, (char) => {
+    const code = char.codePointAt(0) ?? 0;
+    return escapes[char] ?? `\\x${code.toString(16).padStart(2, "0")}`;
+  });
+  return `"${text}"`;
+}
+
 export function describeEntry(entry: Pick<Entry, "type" | "data"> & Partial<Entry>): string {
   const head = `${entry.term ?? 0}/${entry.index ?? 0} ${entryTypes[entry.type]}`;
-  if (entry.type === "normal") return `${head} ${JSON.stringify(entry.data.toString())}`;
+  if (entry.type === "normal") return `${head} ${quote(entry.data)}`;
   return `${head} ${describeChange(decodeConfChange(entry.data))}`.trimEnd();
 }
 
@@ -146,9 +179,13 @@ function logPosition(message: Message): readonly [number, number] {
   }
 }
 
+/** A wish for another leader is written as if the target had sent it. */
+export function senderOf(message: Message): StoreId {
+  return message.kind === "transferLeader" ? message.target : message.from;
+}
+
 export function describeMessage(message: Message, indent = ""): string {
-  // A wish for another leader is written as if the target had sent it.
-  const from = message.kind === "transferLeader" ? message.target : message.from;
+  const from = senderOf(message);
   const [logTerm, index] = logPosition(message);
   let text = `${indent}${describeTarget(from)}->${describeTarget(message.to)} `;
   text += `${messageTypes[message.kind]} Term:${message.term} Log:${logTerm}/${index}`;

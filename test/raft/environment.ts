@@ -1,10 +1,11 @@
-/** A small cluster driven by hand: the commands of the interaction transcripts. */
+/** A small cluster driven by hand, and what it prints; commands.ts says what can be done to it. */
 import { present } from "../../src/base/assert.ts";
-import { type LogIndex, type StoreId, type Term, toStoreId } from "../../src/base/brand.ts";
+import { type LogIndex, type Term, toStoreId } from "../../src/base/brand.ts";
 import { emptyMembership } from "../../src/raft/conf-change.ts";
 import { decodeConfChange } from "../../src/raft/conf-change-codec.ts";
 import { createRaftNode } from "../../src/raft/raft.ts";
 import {
+  type ConfChange,
   type Entry,
   isLocalTarget,
   type Message,
@@ -15,7 +16,7 @@ import {
   type StorageAppendMessage,
   type StorageApplyMessage,
 } from "../../src/raft/types.ts";
-import { argValues, type Block, plainNumbers, toNumber } from "./datadriven.ts";
+import { type Arg, argValues, CommandError, idsOf, toNumber } from "./datadriven.ts";
 import {
   describeEntry,
   describeMessage,
@@ -23,7 +24,7 @@ import {
   describeReady,
   describeRole,
   messageTypeName,
-  parseChanges,
+  senderOf,
 } from "./describe.ts";
 import { MemoryLog } from "./memory-log.ts";
 import { nodeConfig } from "./node-config.ts";
@@ -36,9 +37,6 @@ interface Replica {
   readonly applyWork: StorageApplyMessage[];
 }
 
-/** @param first - the first and second number that stand alone, 0 without */
-type Handler = (block: Block, first: number, second: number) => void;
-
 const stepErrors = {
   ok: "",
   peerNotFound: "raft: cannot step as peer not found",
@@ -47,136 +45,60 @@ const stepErrors = {
 };
 
 export class Environment {
-  private readonly replicas: Replica[] = [];
-  private messages: Message[] = [];
+  readonly replicas: Replica[] = [];
+  messages: Message[] = [];
+  isQuiet = false;
   private lines: string[] = [];
   private indent = "";
-  private isQuiet = false;
 
-  private readonly commands: Record<string, Handler> = {
-    "log-level": (block) => {
-      this.isQuiet = block.args[0]?.key === "none";
-    },
-    "add-nodes": (block, count) => this.addNodes(block, count),
-    campaign: (_, id) => this.node(id).campaign(),
-    propose: (block, id) =>
-      this.printOutcome(this.node(id).propose(Buffer.from(block.args[1]?.key ?? ""))),
-    "propose-conf-change": (block, id) => this.proposeConfChange(block, id),
-    "tick-heartbeat": (_, id) => this.tick(id, this.at(id).config.heartbeatTicks),
-    "tick-election": (_, id) => this.tick(id, this.at(id).config.electionTicks),
-    "deliver-msgs": (block) => this.deliverCommand(block),
-    stabilize: (block) => this.stabilizeCommand(block),
-    "process-ready": (block) =>
-      this.forEachNode(block, "handling Ready", (id) => this.processReady(id)),
-    "process-append-thread": (block) =>
-      this.forEachNode(block, "processing append thread", (id) => this.processAppend(id)),
-    "process-apply-thread": (block) =>
-      this.forEachNode(block, "processing apply thread", (id) => this.processApply(id)),
-    "raft-log": (_, id) => this.raftLog(id),
-    "raft-state": () => this.raftState(),
-    status: (_, id) => this.printAll(this.node(id).status().progress.map(describeProgress)),
-    compact: (_, id, index) => {
-      this.at(id).log.compact(index as LogIndex);
-      this.raftLog(id);
-    },
-    "transfer-leadership": (block) => {
-      const [from, to] = [namedNumber(block, "from"), namedNumber(block, "to")];
-      this.node(from).transferLeadership(toStoreId(to));
-    },
-    "forget-leader": (_, id) => this.node(id).forgetLeader(),
-    "report-unreachable": (_, id, other) => this.node(id).reportUnreachable(toStoreId(other)),
-    "report-snapshot": (block, id, other) =>
-      this.node(id).reportSnapshot(toStoreId(other), block.args[2]?.key !== "failed"),
-    "read-index": (_, id, requestId) => {
-      if (!this.node(id).readIndex(requestId)) this.print("read refused");
-    },
-    "send-snapshot": (_, from, to) => this.sendSnapshot(from, to),
-    "set-randomized-election-timeout": (block, id) =>
-      this.node(id).setElectionTimeout(namedNumber(block, "timeout")),
-    restart: (_, id) => this.restart(id),
-  };
-
-  /** @returns the output, `ok` if there is none */
-  run(block: Block): string[] {
+  /** @returns what `work` prints, `ok` if it is nothing; an error is output in any case */
+  collect(work: () => void): string[] {
     this.lines = [];
-    this.dispatch(block);
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      if (this.isQuiet) return [error.message];
+      this.print(error.message);
+    }
     return this.lines.length === 0 ? ["ok"] : this.lines;
   }
 
-  private dispatch(block: Block): void {
-    const handler = this.commands[block.command];
-    if (handler === undefined) throw new Error(`line ${block.line}: unknown ${block.command}`);
-    const [first = 0, second = 0] = block.args
-      .filter((arg) => arg.values.length === 0)
-      .map((arg) => Number(arg.key));
-    handler(block, first, second);
+  setQuiet(isQuiet: boolean): void {
+    this.isQuiet = isQuiet;
   }
 
-  private print(line: string): void {
+  print(line: string): void {
     if (!this.isQuiet) this.lines.push(this.indent + line);
   }
 
-  private printAll(lines: readonly string[]): void {
-    for (const line of lines) this.print(line);
-  }
-
-  private printOutcome(outcome: ProposeOutcome): void {
-    if (outcome.kind === "dropped") this.print("raft proposal dropped");
-  }
-
-  private indented(work: () => void): void {
-    const before = this.indent;
-    this.indent += "  ";
-    work();
-    this.indent = before;
-  }
-
-  private at(id: number): Replica {
-    return present(this.replicas[id - 1], `replica ${id}`);
-  }
-
-  private node(id: number): RaftNode {
+  node(id: number): RaftNode {
     return this.at(id).node;
   }
 
-  private ids(block: Block): number[] {
-    const named = plainNumbers(block);
-    return named.length > 0 ? named : this.replicas.map((_, i) => i + 1);
-  }
-
-  private forEachNode(block: Block, what: string, work: (id: number) => void): void {
-    const ids = this.ids(block);
-    for (const id of ids) {
-      if (ids.length === 1) {
-        work(id);
-        continue;
-      }
-      this.print(`> ${id} ${what}`);
-      this.indented(() => work(id));
+  addNodes(count: number, args: readonly Arg[]): void {
+    const membership = {
+      ...emptyMembership,
+      voters: idsOf(args, "voters"),
+      learners: idsOf(args, "learners"),
+    };
+    const index = toNumber(argValues(args, "index")?.[0] ?? "0") as LogIndex;
+    const isNew = index === 0 && membership.voters.length + membership.learners.length === 0;
+    if (!isNew && index <= 1) {
+      throw new CommandError("index must be specified as > 1 due to bootstrap");
     }
-  }
-
-  private addNodes(block: Block, count: number): void {
-    const idList = (key: string): StoreId[] =>
-      (argValues(block, key) ?? []).map((value) => toStoreId(toNumber(value)));
-    const index = toNumber(argValues(block, "index")?.[0] ?? "0") as LogIndex;
     for (let i = 0; i < count; i++) {
       const id = toStoreId(this.replicas.length + 1);
       const log = new MemoryLog();
-      const membership = {
-        ...emptyMembership,
-        voters: idList("voters"),
-        learners: idList("learners"),
-      };
-      if (index > 0) log.applySnapshot({ index, term: 1 as Term, membership });
-      const config = nodeConfig(block, id, log, index);
+      if (!isNew) log.applySnapshot({ index, term: 1 as Term, membership });
+      const config = nodeConfig(args, id, log, index);
       const node = createRaftNode(config);
       this.replicas.push({ node, config, log, appendWork: [], applyWork: [] });
     }
   }
 
   /** The process dies, with all its unfinished work, and starts again from what is on disk. */
-  private restart(id: number): void {
+  restart(id: number): void {
     const { config, log } = this.at(id);
     const applied = (log.newest?.index ?? 0) as LogIndex;
     if (log.newest !== null) log.membership = log.newest.membership;
@@ -186,46 +108,34 @@ export class Environment {
     this.replicas[id - 1] = { node, config, log, appendWork: [], applyWork: [] };
   }
 
-  private proposeConfChange(block: Block, id: number): void {
-    const changes = parseChanges(block.input.flatMap((line) => line.split(" ")).filter(Boolean));
-    const context = Buffer.alloc(0);
-    const given = argValues(block, "transition")?.[0] ?? "auto";
-    const transition =
-      given === "implicit" ? "jointImplicit" : given === "explicit" ? "jointExplicit" : "auto";
-    const isV1 = argValues(block, "v1")?.[0] === "true";
-    this.printOutcome(
-      this.node(id).proposeConfChange(
-        isV1
-          ? { kind: "v1", change: present(changes[0], "one change"), context }
-          : { kind: "v2", transition, changes, context },
-      ),
-    );
+  propose(id: number, data: Buffer): void {
+    checkOutcome(this.node(id).propose(data));
   }
 
-  private tick(id: number, ticks: number): void {
-    for (let i = 0; i < ticks; i++) this.node(id).tick();
+  proposeConfChange(id: number, change: ConfChange): void {
+    checkOutcome(this.node(id).proposeConfChange(change));
   }
 
-  private deliverCommand(block: Block): void {
-    const type = argValues(block, "type")?.[0];
-    const targets = plainNumbers(block).map((id) => ({ id, drop: false }));
-    for (const id of argValues(block, "drop") ?? []) targets.push({ id: Number(id), drop: true });
-    let count = 0;
-    for (const { id, drop } of targets) count += this.deliver(id, drop, type);
-    if (count === 0) this.print("no messages");
+  readIndex(id: number, requestId: number): void {
+    if (!this.node(id).readIndex(requestId)) throw new CommandError("read refused");
   }
 
-  private isFor(message: Message, id: number, drop: boolean, type: string | undefined): boolean {
-    const { from, to } = message;
-    // Local messages are never lost.
-    const isLocal = from === to || isLocalTarget(from) || isLocalTarget(to);
-    if (to !== id || (drop && isLocal)) return false;
-    return type === undefined || messageTypeName(message) === type;
+  tick(id: number, interval: "heartbeatTicks" | "electionTicks"): void {
+    const { node, config } = this.at(id);
+    for (let i = 0; i < config[interval]; i++) node.tick();
   }
 
-  private deliver(id: number, drop: boolean, type?: string): number {
-    const chosen = this.messages.filter((each) => this.isFor(each, id, drop, type));
-    this.messages = this.messages.filter((each) => !this.isFor(each, id, drop, type));
+  /** Nothing happens without ids; a head line for each if there are several. */
+  forEach(ids: readonly number[], what: string, work: (id: number) => void): void {
+    for (const id of ids) {
+      if (ids.length === 1) work(id);
+      else this.under(`> ${id} ${what}`, () => work(id));
+    }
+  }
+
+  deliver(id: number, drop: boolean, type?: string): number {
+    const chosen = this.messages.filter((each) => isFor(each, id, drop, type));
+    this.messages = this.messages.filter((each) => !isFor(each, id, drop, type));
     for (const message of chosen) {
       const lines = describeMessage(message).split("\n");
       if (drop) lines[0] = `dropped: ${lines[0]}`;
@@ -237,23 +147,16 @@ export class Environment {
     return chosen.length;
   }
 
-  private stabilizeCommand(block: Block): void {
-    const before = this.isQuiet;
-    const level = argValues(block, "log-level")?.[0];
-    if (level !== undefined) this.isQuiet = level === "none";
-    this.stabilize(this.ids(block));
-    this.isQuiet = before;
-  }
-
-  private stabilize(ids: readonly number[]): void {
+  /** Until nobody of `given` (all, if it is empty) has anything to do. */
+  stabilize(given: readonly number[]): void {
+    const ids = given.length > 0 ? given : this.replicas.map((_, i) => i + 1);
     for (let round = 0; round < 1000; round++) {
       let isDone = true;
       const pass = (what: string, has: (id: number) => boolean, work: (id: number) => void) => {
         for (const id of ids) {
           if (!has(id)) continue;
           isDone = false;
-          this.print(`> ${id} ${what}`);
-          this.indented(() => work(id));
+          this.under(`> ${id} ${what}`, () => work(id));
         }
       };
       pass(
@@ -285,7 +188,7 @@ export class Environment {
     throw new Error("does not stabilize in 1000 rounds");
   }
 
-  private processReady(id: number): void {
+  processReady(id: number): void {
     const replica = this.at(id);
     const ready = replica.node.ready();
     this.printAll(describeReady(ready));
@@ -301,7 +204,7 @@ export class Environment {
     if (!replica.config.asyncStorageWrites) replica.node.advance();
   }
 
-  private processAppend(id: number): void {
+  processAppend(id: number): void {
     const replica = this.at(id);
     const work = replica.appendWork.shift();
     if (work === undefined) {
@@ -312,7 +215,7 @@ export class Environment {
     this.finishWork(work);
   }
 
-  private processApply(id: number): void {
+  processApply(id: number): void {
     const replica = this.at(id);
     const work = replica.applyWork.shift();
     if (work === undefined) {
@@ -338,7 +241,7 @@ export class Environment {
     }
   }
 
-  private raftLog(id: number): void {
+  showLog(id: number): void {
     const { log } = this.at(id);
     const [first, last] = [log.firstIndex(), log.lastIndex()];
     if (last < first) {
@@ -349,7 +252,7 @@ export class Environment {
     this.printAll(all.map(describeEntry));
   }
 
-  private raftState(): void {
+  showRoles(): void {
     for (const { node } of this.replicas) {
       const { voters, votersOutgoing } = node.membership;
       const isVoter = voters.includes(node.id) || votersOutgoing.includes(node.id);
@@ -359,7 +262,7 @@ export class Environment {
     }
   }
 
-  private sendSnapshot(from: number, to: number): void {
+  sendSnapshot(from: number, to: number): void {
     const sender = this.at(from);
     const message: Message = {
       kind: "snapshot",
@@ -371,10 +274,52 @@ export class Environment {
     this.messages.push(message);
     this.printAll(describeMessage(message).split("\n"));
   }
+
+  showProgress(id: number): void {
+    this.printAll(this.node(id).status().progress.map(describeProgress));
+  }
+
+  compact(id: number, index: LogIndex): void {
+    const { log } = this.at(id);
+    if (index < log.firstIndex()) {
+      throw new CommandError("requested index is unavailable due to compaction");
+    }
+    log.compact(index);
+    this.showLog(id);
+  }
+
+  private at(id: number): Replica {
+    return present(this.replicas[id - 1], `replica ${id}`);
+  }
+
+  private printAll(lines: readonly string[]): void {
+    for (const line of lines) this.print(line);
+  }
+
+  private under(head: string, work: () => void): void {
+    this.print(head);
+    const before = this.indent;
+    this.indent += "  ";
+    try {
+      work();
+    } finally {
+      this.indent = before;
+    }
+  }
 }
 
-function namedNumber(block: Block, key: string): number {
-  return toNumber(argValues(block, key)?.[0] ?? "");
+function isFor(message: Message, id: number, drop: boolean, type: string | undefined): boolean {
+  const { to } = message;
+  const from = senderOf(message);
+  // Local messages are never lost.
+  const isLocal = from === to || isLocalTarget(from) || isLocalTarget(to);
+  if (to !== id || (drop && isLocal)) return false;
+  return type === undefined || messageTypeName(message) === type;
+}
+
+function checkOutcome(outcome: ProposeOutcome): void {
+  // A refused change leaves an empty entry, as one that may not be does in every Raft of this kind.
+  if (outcome.kind === "dropped") throw new CommandError("raft proposal dropped");
 }
 
 function write(

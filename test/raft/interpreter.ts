@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type StoreId, toStoreId } from "../../src/base/brand.ts";
+import type { StoreId } from "../../src/base/brand.ts";
 import {
   type ChangeResult,
   type Configuration,
@@ -14,7 +14,16 @@ import {
   simple,
 } from "../../src/raft/conf-change.ts";
 import { jointCommittedIndex, jointVoteResult } from "../../src/raft/quorum.ts";
-import { argValues, type Block, parseBlocks, rewriteExpected, toNumber } from "./datadriven.ts";
+import { runBlock } from "./commands.ts";
+import {
+  argValues,
+  type Block,
+  CommandError,
+  idsOf,
+  parseBlocks,
+  rewriteExpected,
+  toNumber,
+} from "./datadriven.ts";
 import { describeMembership, describeProgress, parseChanges } from "./describe.ts";
 import { Environment } from "./environment.ts";
 
@@ -33,7 +42,7 @@ export interface FileResult {
 export function findCases(folder: string): string[] {
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
   return entries
-    .filter((entry) => entry.isFile() && entry.name.endsWith(".txt"))
+    .filter((entry) => !entry.isDirectory() && entry.name.endsWith(".txt"))
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();
 }
@@ -69,7 +78,7 @@ function chooseRunner(blocks: readonly Block[]): { run: Runner; matches: Matcher
     return { run: createConfChangeRunner(), matches: configurationMatches };
   }
   const environment = new Environment();
-  return { run: (block) => environment.run(block), matches: linesMatch };
+  return { run: (block) => runBlock(environment, block), matches: linesMatch };
 }
 
 /** Log lines and the word for an empty output say nothing. */
@@ -106,12 +115,12 @@ function describeDifference(block: Block, actual: readonly string[]): string {
 }
 
 function runQuorum(block: Block): string[] {
-  const ids = toIds(argValues(block, "cfg") ?? []);
-  const joint = argValues(block, "cfgj") ?? [];
-  const idsJoint = joint[0] === "zero" ? [] : toIds(joint);
+  const ids = idsOf(block.args, "cfg");
+  const isZero = argValues(block.args, "cfgj")?.[0] === "zero";
+  const idsJoint = isZero ? [] : idsOf(block.args, "cfgj");
   const all = [...new Set([...ids, ...idsJoint])];
   if (block.command === "vote") {
-    const votes = argValues(block, "votes") ?? [];
+    const votes = argValues(block.args, "votes") ?? [];
     const voteOf = (id: StoreId): boolean | undefined => {
       const vote = votes[all.indexOf(id)];
       return vote === "y" ? true : vote === "n" ? false : undefined;
@@ -119,7 +128,7 @@ function runQuorum(block: Block): string[] {
     const result = jointVoteResult(ids, idsJoint, voteOf);
     return [{ won: "VoteWon", lost: "VoteLost", pending: "VotePending" }[result]];
   }
-  const given = argValues(block, "idx") ?? [];
+  const given = argValues(block.args, "idx") ?? [];
   const ackOf = (id: StoreId): number | undefined => {
     const text = given[all.indexOf(id)];
     return text === undefined || text === "_" ? undefined : toNumber(text);
@@ -128,25 +137,25 @@ function runQuorum(block: Block): string[] {
   return [index === Number.POSITIVE_INFINITY ? "∞" : String(index)];
 }
 
-function toIds(texts: readonly string[]): StoreId[] {
-  return texts.map((text) => toStoreId(toNumber(text)));
-}
-
 /** Every command happens one log index later than the last. */
 function createConfChangeRunner(): Runner {
   let configuration: Configuration = { membership: emptyMembership, progress: new Map() };
   let lastIndex = 0;
   return (block) => {
-    const changes = parseChanges(block.input.flatMap((line) => line.split(/\s+/)).filter(Boolean));
     const options = { lastIndex, maxInflightMsgs: 10, maxInflightBytes: Number.POSITIVE_INFINITY };
     lastIndex++;
     const change = (): ChangeResult => {
+      const changes = parseChanges(block.input.join(" "));
       if (block.command === "simple") return simple(configuration, changes, options);
-      if (block.command === "leave-joint") return leaveJoint(configuration);
-      const autoLeave = argValues(block, "autoleave")?.[0] === "true";
+      if (block.command === "leave-joint") {
+        if (changes.length > 0) throw new CommandError("this command takes no input");
+        return leaveJoint(configuration);
+      }
+      if (block.command !== "enter-joint") throw new CommandError("unknown command");
+      const autoLeave = argValues(block.args, "autoleave")?.[0] === "true";
       return enterJoint(configuration, changes, autoLeave, options);
     };
-    const result = change();
+    const result = changeOrError(change);
     if (result.kind === "refused") return [`error: ${result.reason}`];
     ({ configuration } = result);
     const members = [...configuration.progress].map(([id, each]) =>
@@ -154,4 +163,13 @@ function createConfChangeRunner(): Runner {
     );
     return [describeMembership(configuration.membership), ...members];
   };
+}
+
+function changeOrError(change: () => ChangeResult): ChangeResult {
+  try {
+    return change();
+  } catch (error) {
+    if (error instanceof CommandError) return { kind: "refused", reason: error.message };
+    throw error;
+  }
 }
