@@ -85,6 +85,17 @@ export class Ledger implements LedgerCounts {
     return first;
   }
 
+  /** When a task's create was sent, microseconds modulo 2^32. */
+  sentUs(task: number): number {
+    return (this.blocks[task >>> blockBits] as Block).sentUs[task & blockMask] as number;
+  }
+
+  /** Whether a task's create was acknowledged. */
+  isCreated(task: number): boolean {
+    const block = this.blocks[task >>> blockBits] as Block;
+    return ((block.flags[task & blockMask] as number) & flags.created) !== 0;
+  }
+
   createAcked(task: number): void {
     const before = this.mark(task, flags.created);
     if ((before & flags.created) !== 0) return;
@@ -113,8 +124,7 @@ export class Ledger implements LedgerCounts {
     }
     this.completed++;
     if ((before & flags.created) !== 0) this.cycles++;
-    const block = this.blocks[task >>> blockBits] as Block;
-    this.endToEnd.record(((nowUs >>> 0) - (block.sentUs[task & blockMask] as number)) >>> 0);
+    this.endToEnd.record(((nowUs >>> 0) - this.sentUs(task)) >>> 0);
   }
 
   /** Numbers of the first tasks that were created and have no result: lost ones, after a drain. */

@@ -5,7 +5,6 @@
 import { loadClientBuild } from "./client-build.ts";
 import { runHttp } from "./http-load.ts";
 import { runLatency } from "./latency-load.ts";
-import { runNats } from "./nats-load.ts";
 import type { LoadEvent, LoadPlan, LoadResult } from "./protocol.ts";
 import { runFill, runStreams } from "./stream-load.ts";
 import { runWait } from "./wait-load.ts";
@@ -26,8 +25,13 @@ async function run(plan: LoadPlan): Promise<LoadResult> {
       return runWait(await loadClientBuild(), plan, say);
     case "http":
       return runHttp(plan, say);
+    // only the load that is run has a peer's client in its memory
     case "nats":
-      return runNats(plan, say);
+      return (await import("./nats-load.ts")).runNats(plan, say);
+    case "bullmq":
+      return (await import("./bullmq-load.ts")).runBullmq(plan, say);
+    case "rabbitmq":
+      return (await import("./rabbitmq-load.ts")).runRabbitmq(plan, say);
     default: {
       const unknown: never = plan;
       throw new Error(`no such plan: ${JSON.stringify(unknown)}`);

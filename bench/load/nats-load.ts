@@ -2,24 +2,12 @@
  * The same work on a NATS JetStream work queue, with its official client: publish, pull, ack; in the
  * three ways that NatsMode names.
  */
-import {
-  AckPolicy,
-  type ConsumerMessages,
-  type JsMsg,
-  jetstream,
-  jetstreamManager,
-  RetentionPolicy,
-  StorageType,
-} from "@nats-io/jetstream";
+import { type ConsumerMessages, type JsMsg, jetstream } from "@nats-io/jetstream";
 import { connect, createInbox, type NatsConnection } from "@nats-io/transport-node";
 import { Meter } from "./meter.ts";
 import { createPayload, numberOf, setNumber } from "./payload.ts";
 import type { LoadEvent, LoadResult, NatsPlan } from "./protocol.ts";
 
-const stream = "bench";
-const subject = "bench.tasks";
-const durable = "workers";
-const nsPerSecond = 1_000_000_000;
 /** `{"stream":…` is an ack, `{"error":…` is none. */
 const firstOfStream = "s".charCodeAt(0);
 
@@ -30,7 +18,6 @@ export async function runNats(
   const meter = new Meter(say);
   const { ledger } = meter;
   const connection = await connect({ servers: plan.server });
-  await makeQueue(connection);
   let isCreating = true;
   const mayCreate = () => isCreating && ledger.pending <= plan.aheadMax - plan.batch;
   const publishers = new Publishers(connection, plan, meter, mayCreate);
@@ -62,29 +49,12 @@ export async function runNats(
   return meter.result();
 }
 
-/** A work queue in files, with the retention that removes what is acknowledged. */
-async function makeQueue(connection: NatsConnection): Promise<void> {
-  const manager = await jetstreamManager(connection);
-  await manager.streams.add({
-    name: stream,
-    subjects: [subject],
-    storage: StorageType.File,
-    retention: RetentionPolicy.Workqueue,
-  });
-  await manager.consumers.add(stream, {
-    durable_name: durable,
-    ack_policy: AckPolicy.Explicit,
-    ack_wait: 300 * nsPerSecond,
-    max_ack_pending: 65_536,
-  });
-}
-
 async function consume(
   connection: NatsConnection,
   plan: NatsPlan,
   callback: (message: JsMsg) => void,
 ): Promise<ConsumerMessages> {
-  const consumer = await jetstream(connection).consumers.get(stream, durable);
+  const consumer = await jetstream(connection).consumers.get(plan.stream, plan.consumer);
   return await consumer.consume({ max_messages: plan.pullMessages, callback });
 }
 
@@ -104,8 +74,8 @@ class Publishers {
     const acked = (slot: Slot) => this.acked(slot);
     this.send =
       plan.mode === "counted"
-        ? publishCounted(connection, slots, acked)
-        : publishByApi(connection, acked);
+        ? publishCounted(connection, plan.subject, slots, acked)
+        : publishByApi(connection, plan.subject, acked);
   }
 
   pump(): void {
@@ -153,7 +123,7 @@ function endProcess(error: unknown): never {
   throw error;
 }
 
-function publishByApi(connection: NatsConnection, acked: (slot: Slot) => void) {
+function publishByApi(connection: NatsConnection, subject: string, acked: (slot: Slot) => void) {
   const client = jetstream(connection);
   return (slot: Slot): void => {
     const published = slot.payloads.map((payload) => client.publish(subject, payload));
@@ -166,6 +136,7 @@ function publishByApi(connection: NatsConnection, acked: (slot: Slot) => void) {
 /** The reply subject ends with the slot's number. */
 function publishCounted(
   connection: NatsConnection,
+  subject: string,
   slots: readonly Slot[],
   acked: (slot: Slot) => void,
 ) {

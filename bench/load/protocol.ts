@@ -85,10 +85,15 @@ export interface WaitPlan {
  */
 export type NatsMode = "api" | "awaited" | "counted";
 
-/** The same work on a NATS JetStream work queue. */
+/** The same work on a NATS JetStream work queue that is there. */
 export interface NatsPlan extends Period {
   readonly kind: "nats";
+  /** host:port, of the stream's leader */
   readonly server: string;
+  readonly stream: string;
+  readonly subject: string;
+  /** Name of the durable consumer. */
+  readonly consumer: string;
   readonly payloadBytes: number;
   readonly batch: number;
   /** Batches of publishes whose acks are awaited, at the same time. */
@@ -99,7 +104,43 @@ export interface NatsPlan extends Period {
   readonly mode: NatsMode;
 }
 
-export type LoadPlan = StreamPlan | HttpPlan | FillPlan | LatencyPlan | WaitPlan | NatsPlan;
+/** The same work on BullMQ, whose queue is made by using it. */
+export interface BullmqPlan extends Period {
+  readonly kind: "bullmq";
+  /** Of Redis, on loopback. */
+  readonly port: number;
+  readonly payloadBytes: number;
+  /** Jobs per `addBulk`, and calls whose answers are awaited at the same time. */
+  readonly batch: number;
+  readonly window: number;
+  /** Workers, each with a connection of its own, and jobs that each works on at the same time. */
+  readonly workers: number;
+  readonly concurrency: number;
+  readonly aheadMax: number;
+}
+
+/** The same work on a RabbitMQ queue that is there. */
+export interface RabbitmqPlan extends Period {
+  readonly kind: "rabbitmq";
+  readonly url: string;
+  readonly queue: string;
+  readonly payloadBytes: number;
+  /** Messages whose confirms are awaited. */
+  readonly window: number;
+  /** Messages that the consumer may hold without an ack. */
+  readonly prefetch: number;
+  readonly aheadMax: number;
+}
+
+export type LoadPlan =
+  | StreamPlan
+  | HttpPlan
+  | FillPlan
+  | LatencyPlan
+  | WaitPlan
+  | NatsPlan
+  | BullmqPlan
+  | RabbitmqPlan;
 
 export interface Sample {
   /** Id and number of a task, to look it up at the node. */
