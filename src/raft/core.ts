@@ -64,6 +64,8 @@ export class Core {
 
   /** Leader: whom it hands over to; proposals are refused meanwhile. */
   transferee: StoreId = NO_ONE;
+  /** Leader: it has asked to be replaced, and cannot take that back: it has no lease (B43). */
+  isReplaceable = false;
   /** Leader: no further membership change until this index is applied. */
   pendingConfIndex = 0;
   /** Leader: payload bytes in the log and not yet applied. Never overestimated. */
@@ -182,6 +184,7 @@ export class Core {
     this.heartbeatElapsed = 0;
     this.drawElectionTimeout();
     this.transferee = NO_ONE;
+    this.isReplaceable = false;
     this.votes.clear();
     const last = this.log.lastIndex();
     // The own log counts as matched here: a commit needs an entry of the new term on top, and

@@ -106,7 +106,7 @@ export function handleHeartbeatResponse(core: Core, message: HeartbeatResponse):
   if (progress.match < core.log.lastIndex() || progress.state === "probe") {
     sendAppend(core, from, true);
   }
-  if (core.config.readOnly === "safe") confirmReads(core, from, message.readRound);
+  confirmReads(core, from, message.readRound);
 }
 
 export function handleUnreachable(core: Core, id: StoreId): void {
@@ -139,6 +139,7 @@ export function startTransfer(core: Core, target: StoreId): void {
 }
 
 function timeoutNow(core: Core, to: StoreId): void {
+  core.isReplaceable = true;
   core.send({ kind: "timeoutNow", from: core.id, to, term: core.term });
 }
 

@@ -5,7 +5,8 @@
  *        that it still leads. Rounds are numbered and never reused, so an answer counts only for
  *        reads that were asked before its heartbeat left (FAULTS B46).
  * lease  the leader trusts that no other was elected within its election timeout. Only as good as
- *        the clocks (B47); the server does not use it.
+ *        the clocks (B47); the server does not use it. A leader that has asked to be replaced has
+ *        none for the rest of its term: its request may arrive at any time (thesis 6.4.1, B43).
  */
 import type { LogIndex, StoreId } from "../base/brand.ts";
 import { limits } from "../base/limits.ts";
@@ -27,7 +28,8 @@ export function leaderReadIndex(core: Core, from: StoreId, requestId: number): b
   const index = core.log.committed;
   const { voters, votersOutgoing } = core.membership;
   const isAlone = votersOutgoing.length === 0 && voters.length === 1 && voters[0] === core.id;
-  if (core.config.readOnly === "lease" || isAlone) {
+  const hasLease = core.config.readOnly === "lease" && !core.isReplaceable;
+  if (hasLease || isAlone) {
     answer(core, from, requestId, index);
     return true;
   }
