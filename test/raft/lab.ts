@@ -1,23 +1,32 @@
 /** A few replicas with logs in memory and a wire that tests cut, reorder and look at. */
-import { present } from "../../src/base/assert.ts";
+import { assert, present } from "../../src/base/assert.ts";
 import type { LogIndex, StoreId, Term } from "../../src/base/brand.ts";
 import { emptyMembership } from "../../src/raft/conf-change.ts";
 import { decodeConfChange } from "../../src/raft/conf-change-codec.ts";
+import type { ProgressStatus } from "../../src/raft/progress-status.ts";
 import { createRaftNode } from "../../src/raft/raft.ts";
 import type {
   AppendMessage,
+  AppendResponse,
+  ConfChange,
   Entry,
+  MemberChangeType,
+  Membership,
   Message,
   RaftConfig,
   RaftNode,
   Ready,
+  SnapshotMessage,
   VoteRequest,
 } from "../../src/raft/types.ts";
+import { parseChanges } from "./describe.ts";
 import { MemoryLog } from "./memory-log.ts";
 
 export const id = (value: number): StoreId => value as StoreId;
 export const at = (value: number): LogIndex => value as LogIndex;
 export const term = (value: number): Term => value as Term;
+
+type Transition = "auto" | "jointImplicit" | "jointExplicit";
 
 export interface Member {
   node: RaftNode;
@@ -63,6 +72,59 @@ export function voteFor(from: number, to: number, fields: Partial<VoteRequest>):
     transfer: false,
     ...fields,
   };
+}
+
+/** Answers as if `from` had written up to `index`. */
+export function ackFrom(
+  from: number,
+  member: Member,
+  index: number,
+  fields: Partial<AppendResponse> = {},
+): AppendResponse {
+  return {
+    kind: "appendResponse",
+    from: id(from),
+    to: member.node.id,
+    term: member.node.term,
+    index: at(index),
+    reject: false,
+    hintIndex: at(0),
+    hintTerm: term(0),
+    ...fields,
+  };
+}
+
+export function members(voters: readonly number[], learners: readonly number[] = []): Membership {
+  return { ...emptyMembership, voters: voters.map(id), learners: learners.map(id) };
+}
+
+/** A snapshot of the leader 1, in force with these voters. */
+export function snapshotTo(
+  to: number,
+  index: number,
+  inTerm: number,
+  voters: readonly number[],
+): SnapshotMessage {
+  const snapshot = { index: at(index), term: term(inTerm), membership: members(voters) };
+  return { kind: "snapshot", from: id(1), to: id(to), term: term(inTerm), snapshot };
+}
+
+export function change(type: MemberChangeType, ...ids: readonly number[]): ConfChange {
+  const changes = ids.map((each) => ({ type, id: id(each) }));
+  return { kind: "v2", transition: "auto", changes, context: Buffer.alloc(0) };
+}
+
+/** Through a joint configuration, with changes as `v1 l2 r3`. */
+export function joint(text: string, transition: Transition = "jointImplicit"): ConfChange {
+  return { kind: "v2", transition, changes: parseChanges(text), context: Buffer.alloc(0) };
+}
+
+/** What the leader knows of `of`. */
+export function progressOf(member: Member, of: number): ProgressStatus {
+  return present(
+    member.node.status().progress.find((each) => each.id === of),
+    `progress of ${of}`,
+  );
 }
 
 /** A member alone, of a group of `count` voters, with a log of these terms. */
@@ -133,12 +195,17 @@ export class Lab {
   /** Messages for which this says true are lost. */
   isLost: (message: Message) => boolean = () => false;
 
-  constructor(logs: number | readonly (readonly number[])[], options: Partial<RaftConfig> = {}) {
+  /** @param voters - of all, the first ones; the others know of the group and do not belong to it */
+  constructor(
+    logs: number | readonly (readonly number[])[],
+    options: Partial<RaftConfig> = {},
+    voters?: number,
+  ) {
     const all = typeof logs === "number" ? new Array<number[]>(logs).fill([]) : logs;
     // A term with a leader is known to a majority: here, to all.
     const startTerm = Math.max(0, ...all.flat());
     all.forEach((terms, i) => {
-      this.members.push(lone(i + 1, all.length, terms, options, startTerm));
+      this.members.push(lone(i + 1, voters ?? all.length, terms, options, startTerm));
     });
   }
 
@@ -171,6 +238,13 @@ export class Lab {
 
   propose(own: number, text: string): void {
     this.node(own).propose(Buffer.from(text));
+    this.settle();
+  }
+
+  /** Proposes the change, and lets it come into force. */
+  change(own: number, wanted: ConfChange): void {
+    const outcome = this.node(own).proposeConfChange(wanted);
+    assert(outcome.kind === "accepted", "the change is taken", JSON.stringify(outcome));
     this.settle();
   }
 

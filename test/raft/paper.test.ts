@@ -1,6 +1,7 @@
 /**
  * One test per rule of section 5 of the Raft paper ("In Search of an Understandable Consensus
- * Algorithm", extended version). The name carries the section.
+ * Algorithm", extended version), which is chapter 3 of Ongaro's thesis. The name carries both
+ * sections. Figure 2, the other sections and what the thesis adds have files of their own.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,7 +10,7 @@ import { appendTo, at, carryOut, entriesOf, flush, id, Lab, lone, term, voteFor 
 
 const kindsOf = (messages: readonly Message[]): string[] => messages.map((each) => each.kind);
 
-test("5.1 a message with a higher term makes any role a follower of that term", () => {
+test("5.1, thesis 3.3: a message with a higher term makes any role a follower of that term", () => {
   for (const role of ["follower", "candidate", "leader"] as const) {
     const member = lone(1, role === "leader" ? 1 : 3);
     if (role !== "follower") member.node.campaign();
@@ -21,7 +22,7 @@ test("5.1 a message with a higher term makes any role a follower of that term", 
   }
 });
 
-test("5.1 a message with a lower term changes nothing", () => {
+test("5.1, thesis 3.3: a message with a lower term changes nothing", () => {
   const member = lone(1, 3, [1, 5]);
   member.node.step(appendTo(1, { from: id(2), term: term(4), entries: entriesOf([4, 4]) }));
   member.node.step(voteFor(2, 1, { term: term(4), lastIndex: at(9), lastTerm: term(4) }));
@@ -29,11 +30,11 @@ test("5.1 a message with a lower term changes nothing", () => {
   assert.equal(member.node.leaderId, 0);
 });
 
-test("5.2 a replica starts as follower", () => {
+test("5.2, thesis 3.4: a replica starts as follower", () => {
   assert.equal(lone(1, 3).node.role, "follower");
 });
 
-test("5.2 a follower that hears no leader campaigns with the next term and its own vote", () => {
+test("5.2, thesis 3.4: a follower that hears no leader campaigns with the next term and its own vote", () => {
   const member = lone(2, 3, [1]);
   for (let i = 0; i < 10; i++) member.node.tick();
   assert.deepEqual([member.node.role, member.node.term], ["candidate", 2]);
@@ -49,7 +50,7 @@ test("5.2 a follower that hears no leader campaigns with the next term and its o
   );
 });
 
-test("5.2 a follower that hears its leader does not campaign", () => {
+test("5.2, thesis 3.4: a follower that hears its leader does not campaign", () => {
   const member = lone(2, 3, [1]);
   for (let i = 0; i < 50; i++) {
     if (i % 9 === 0) member.node.step(appendTo(2, { prevIndex: at(1), prevTerm: term(1) }));
@@ -58,7 +59,7 @@ test("5.2 a follower that hears its leader does not campaign", () => {
   assert.equal(member.node.role, "follower");
 });
 
-test("5.2 election timeouts are spread over one to two times the base", () => {
+test("5.2, thesis 3.4: election timeouts are spread over one to two times the base", () => {
   const seen = new Set<number>();
   for (let draw = 0; draw < 10; draw++) {
     const member = lone(1, 3, [], { random: () => draw });
@@ -69,7 +70,7 @@ test("5.2 election timeouts are spread over one to two times the base", () => {
   assert.deepEqual([...seen], [10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
 });
 
-test("5.2 a candidate wins with a majority of all voters, and not before", () => {
+test("5.2, thesis 3.4: a candidate wins with a majority of all voters, and not before", () => {
   for (const [size, needed] of [
     [2, 2],
     [3, 2],
@@ -87,7 +88,7 @@ test("5.2 a candidate wins with a majority of all voters, and not before", () =>
   }
 });
 
-test("5.2 a voter gives one vote per term, first come first served", () => {
+test("5.2, thesis 3.4: a voter gives one vote per term, first come first served", () => {
   const member = lone(3, 3);
   member.node.step(voteFor(1, 3, {}));
   member.node.step(voteFor(2, 3, {}));
@@ -102,14 +103,14 @@ test("5.2 a voter gives one vote per term, first come first served", () => {
   ]);
 });
 
-test("5.2 a candidate that hears a leader of its term follows it", () => {
+test("5.2, thesis 3.4: a candidate that hears a leader of its term follows it", () => {
   const member = lone(1, 3);
   member.node.campaign();
   member.node.step(appendTo(1, { from: id(2) }));
   assert.deepEqual([member.node.role, member.node.leaderId], ["follower", 2]);
 });
 
-test("5.2 a split vote ends in a new election with a higher term", () => {
+test("5.2, thesis 3.4: a split vote ends in a new election with a higher term", () => {
   const lab = new Lab(3);
   lab.isLost = (each) => each.to === 3 || each.from === 3;
   lab.node(1).campaign();
@@ -123,14 +124,14 @@ test("5.2 a split vote ends in a new election with a higher term", () => {
   assert.equal(lab.node(2).role, "follower");
 });
 
-test("5.2 a leader sends heartbeats at every interval", () => {
+test("5.2, thesis 3.4: a leader sends heartbeats at every interval", () => {
   const lab = new Lab(3, { heartbeatTicks: 2 });
   lab.elect(1);
   lab.tick(1, 2);
   assert.deepEqual(kindsOf(flush(lab.at(1))), ["heartbeat", "heartbeat"]);
 });
 
-test("5.2 a leader never becomes candidate by itself", () => {
+test("5.2, thesis 3.4: a leader never becomes candidate by itself", () => {
   const lab = new Lab(3);
   lab.elect(1);
   lab.node(1).campaign();
@@ -138,7 +139,7 @@ test("5.2 a leader never becomes candidate by itself", () => {
   assert.deepEqual([lab.node(1).role, lab.node(1).term], ["leader", 1]);
 });
 
-test("5.3 a leader appends a proposal and sends it with the entry before it", () => {
+test("5.3, thesis 3.5: a leader appends a proposal and sends it with the entry before it", () => {
   const lab = new Lab(3);
   lab.elect(1);
   const outcome = lab.node(1).propose(Buffer.from("x"));
@@ -148,7 +149,7 @@ test("5.3 a leader appends a proposal and sends it with the entry before it", ()
   assert.deepEqual([append.prevIndex, append.prevTerm, append.entries.length], [1, 1, 1]);
 });
 
-test("5.3 an entry is committed when a majority stores it, and applied everywhere", () => {
+test("5.3, thesis 3.5: an entry is committed when a majority stores it, and applied everywhere", () => {
   const lab = new Lab(5);
   lab.elect(1);
   lab.isolate(3, 4, 5);
@@ -164,14 +165,14 @@ test("5.3 an entry is committed when a majority stores it, and applied everywher
   for (const member of lab.members) assert.deepEqual(member.applied, ["x"]);
 });
 
-test("5.3 a commit takes all entries before it along, of earlier leaders too", () => {
+test("5.3, thesis 3.5: a commit takes all entries before it along, of earlier leaders too", () => {
   const lab = new Lab([[1, 2], [], []]);
   lab.elect(1);
   assert.equal(lab.node(1).commitIndex, 3);
   assert.deepEqual(lab.at(3).applied, ["1@1", "2@2"]);
 });
 
-test("5.3 a follower refuses an append whose previous entry it does not have", () => {
+test("5.3, thesis 3.5: a follower refuses an append whose previous entry it does not have", () => {
   for (const [prevIndex, prevTerm] of [
     [3, 3],
     [2, 1],
@@ -193,7 +194,7 @@ test("5.3 a follower refuses an append whose previous entry it does not have", (
   }
 });
 
-test("5.3 a conflicting entry goes, with all that follow it; equal ones stay", () => {
+test("5.3, thesis 3.5: a conflicting entry goes, with all that follow it; equal ones stay", () => {
   for (const { have, prev, sent, want } of [
     { have: [1, 1, 1], prev: 1, sent: [2], want: [1, 2] },
     { have: [1, 1, 1], prev: 0, sent: [1], want: [1, 1, 1] },
@@ -218,7 +219,7 @@ test("5.3 a conflicting entry goes, with all that follow it; equal ones stay", (
   }
 });
 
-test("5.3 a leader brings every log of figure 7 to its own", () => {
+test("5.3, thesis 3.5: a leader brings every log of figure 7 to its own", () => {
   const leader = [1, 1, 1, 4, 4, 5, 5, 6, 6, 6];
   const others = [
     [1, 1, 1, 4, 4, 5, 5, 6, 6],
@@ -239,7 +240,7 @@ test("5.3 a leader brings every log of figure 7 to its own", () => {
   }
 });
 
-test("5.3 a rejected append goes back a whole term, not one entry", () => {
+test("5.3, thesis 3.5: a rejected append goes back a whole term, not one entry", () => {
   const lab = new Lab([
     [1, ...new Array<number>(1000).fill(5)],
     [1, ...new Array<number>(1000).fill(4)],
@@ -254,7 +255,7 @@ test("5.3 a rejected append goes back a whole term, not one entry", () => {
   assert.ok(appends < 10, `${appends} appends`);
 });
 
-test("5.4.1 a vote goes only to a log that is at least as new: last term first, then length", () => {
+test("5.4.1, thesis 3.6.1: a vote goes only to a log that is at least as new: last term first, then length", () => {
   for (const { have, lastTerm, lastIndex, granted } of [
     { have: [1], lastTerm: 1, lastIndex: 1, granted: true },
     { have: [1], lastTerm: 1, lastIndex: 2, granted: true },
@@ -272,7 +273,7 @@ test("5.4.1 a vote goes only to a log that is at least as new: last term first, 
   }
 });
 
-test("5.4.2 figure 8: an entry of an earlier term on a majority is not committed by that (B13)", () => {
+test("5.4.2, thesis 3.6.2: figure 8: an entry of an earlier term on a majority is not committed by that (B13)", () => {
   // S1 leads term 2 and reaches S2 only; S5 leads term 3 with an entry of its own.
   const lab = new Lab([[1, 2], [1, 2], [1], [1], [1, 3]]);
   // (c) S1 leads term 4 and spreads its entry of term 2 to S3. Its own first entry is lost.
@@ -302,7 +303,7 @@ test("5.4.2 figure 8: an entry of an earlier term on a majority is not committed
   assert.equal(lab.terms(3)[1], 3);
 });
 
-test("5.4.2 with an entry of its own term on a majority a leader commits the earlier ones", () => {
+test("5.4.2, thesis 3.6.2: with an entry of its own term on a majority a leader commits the earlier ones", () => {
   const lab = new Lab([[1, 2], [1, 2], [1], [1], [1, 3]]);
   for (const own of [1, 2, 3, 4]) lab.node(own).step(voteFor(5, own, { term: term(3) }));
   lab.wire = [];
@@ -312,7 +313,7 @@ test("5.4.2 with an entry of its own term on a majority a leader commits the ear
   assert.equal(lab.node(1).commitIndex, 3);
 });
 
-test("5.5 a repeated request has no further effect", () => {
+test("5.5, thesis 3.7: a repeated request has no further effect", () => {
   const member = lone(2, 3);
   const append = appendTo(2, { entries: entriesOf([1, 1]), commit: at(1) });
   member.node.step(append);

@@ -6,38 +6,20 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { InvariantError } from "../../../src/base/assert.ts";
 import { limits } from "../../../src/base/limits.ts";
-import type { ConfChange, MemberChangeType, Message } from "../../../src/raft/types.ts";
+import type { Message } from "../../../src/raft/types.ts";
 import {
+  ackFrom,
   appendTo,
   at,
   carryOut,
+  change,
   flush,
   id,
   Lab,
   lone,
-  type Member,
   term,
   voteFor,
 } from "../../raft/lab.ts";
-
-function change(type: MemberChangeType, ...ids: number[]): ConfChange {
-  const changes = ids.map((each) => ({ type, id: id(each) }));
-  return { kind: "v2", transition: "auto", changes, context: Buffer.alloc(0) };
-}
-
-/** Answers as if `from` had written up to `index`. */
-function ackFrom(from: number, member: Member, index: number): Message {
-  return {
-    kind: "appendResponse",
-    from: id(from),
-    to: member.node.id,
-    term: member.node.term,
-    index: at(index),
-    reject: false,
-    hintIndex: at(0),
-    hintTerm: term(0),
-  };
-}
 
 test("B35 B36 one membership change at a time, and none before it is applied", () => {
   const lab = new Lab(3);
