@@ -44,7 +44,11 @@ const rows = {
     npm: ["yaml"],
   },
   client: { src: ["base/", "api/"], core: any, npm: ["@grpc/grpc-js"] },
-  cli: { src: ["base/", "api/", "client/"], core: any, npm: [] },
+  cli: {
+    src: ["base/", "api/", "client/"],
+    core: any,
+    npm: ["commander", "@bomb.sh/tab", "cli-table3", "cli-progress", "log-update"],
+  },
 };
 
 /** The file or folder that alone may import a package, where the folder's row is too wide. */
@@ -53,6 +57,9 @@ const doors = {
   yaml: "src/node/config-sources\\.ts",
   "prom-client": "src/platform/metrics\\.ts",
   pino: "src/platform/logger\\.ts",
+  "cli-table3": "src/cli/output\\.ts",
+  "cli-progress": "src/cli/progress\\.ts",
+  "log-update": "src/cli/commands/top\\.ts",
 };
 
 const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");

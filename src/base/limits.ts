@@ -5,6 +5,7 @@
 import { assert } from "./assert.ts";
 
 export const KiB = 1024;
+export const GiB = 1024 * 1024 * 1024;
 export const MiB = 1024 * KiB;
 
 export const limits = {

@@ -1,30 +1,21 @@
-/** The command line apart from running a node: help, version, and what is no command. */
+/** The command line: everything but running a node, which `local` commands do. */
 import { readFileSync } from "node:fs";
+import { isJson, runProgram } from "./program.ts";
+import type { LocalCommand } from "./register-local.ts";
+import { createTerminal } from "./terminal.ts";
 
-const help = `usage: quorumq <command> [flags]
-
-  serve     run a node
-  config    print the configuration in force and where each value came from
-
-  <command> --help says more; --version prints the version
-`;
-
-/** Exit code for a command line that is not understood (sysexits EX_USAGE). */
-const usageExitCode = 64;
-
-/** @param argv - everything after the program's name */
-export function runCli(argv: readonly string[]): void {
-  const [command] = argv;
-  if (command === "--help" || command === "-h") {
-    process.stdout.write(help);
-  } else if (command === "--version" || command === "-v") {
-    process.stdout.write(`${packageVersion()}\n`);
-  } else {
-    if (command !== undefined)
-      console.error(`quorumq: ${JSON.stringify(command)}: no such command\n`);
-    process.stderr.write(help);
-    process.exitCode = usageExitCode;
-  }
+/**
+ * Runs a command to its end and leaves its exit code to the process.
+ * @param argv - everything after the program's name
+ * @param local - commands of the node, which read their own flags
+ */
+export async function runCli(
+  argv: readonly string[],
+  local: readonly LocalCommand[],
+): Promise<void> {
+  const hasColor = !argv.includes("--no-color") && !isJson(argv);
+  const terminal = createTerminal(hasColor);
+  process.exitCode = await runProgram(argv, terminal, local, packageVersion());
 }
 
 /** The version in package.json, which lies two folders up from src/cli and from dist/cli. */

@@ -21,8 +21,16 @@ export interface Given {
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 const prefix = "QUORUMQ_";
-/** Names with the prefix that are no key. */
-const otherNames: ReadonlySet<string> = new Set(["QUORUMQ_CONFIG"]);
+/** Names with the prefix that are no key: the file's, and those of the command line (cli/). */
+export const otherNames: ReadonlySet<string> = new Set([
+  "QUORUMQ_CONFIG",
+  "QUORUMQ_HTTP",
+  "QUORUMQ_GRPC",
+  "QUORUMQ_TOKEN",
+  "QUORUMQ_TOKEN_FILE",
+  "QUORUMQ_PROFILE",
+  "QUORUMQ_PROFILES",
+]);
 const persistenceKeys: Readonly<Record<string, ConfigKey>> = {
   path: "storage.path",
   numShards: "storage.numShards",

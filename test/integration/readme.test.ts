@@ -68,6 +68,33 @@ describe("README.md", () => {
     assert.match(stdout, /"status":"COMPLETED","result":\{"sent": true\}/);
   });
 
+  test("the way of a task by the command line ends in its result", async () => {
+    const env = {
+      ...process.env,
+      QUORUMQ_HTTP: server.url,
+      QUORUMQ_GRPC: `127.0.0.1:${server.ports.grpc}`,
+    };
+    const script = block("sh", "npx quorumq");
+    const { stdout } = await run("bash", ["-euc", script], { cwd: root, env });
+    const id = stdout.split("\n")[0] ?? "";
+    const answer = await fetch(`${server.url}/v1/tasks/${id}/result`);
+    const { result } = (await answer.json()) as { result: { result: unknown } };
+    assert.deepEqual(result.result, { to: "ada@example.org" });
+  });
+
+  test("every command is in the table of commands", async () => {
+    const readme = readFileSync(join(root, "README.md"), "utf8");
+    const section = readme.slice(readme.indexOf("## Command line"), readme.indexOf("## HTTP"));
+    const cells = [...section.matchAll(/^\| ([a-z][^|]*?) \|/gm)].map((match) => match[1] ?? "");
+    const told = cells.flatMap((cell) => cell.split(/[^a-z]+/));
+    const { stdout } = await runQuorumq(["--help"]);
+    const list = stdout.slice(stdout.indexOf("Commands:"), stdout.indexOf("Exit codes"));
+    const names = [...list.matchAll(/^ {2}([a-z]+)\b/gm)].map((match) => match[1] ?? "");
+    assert.ok(names.length > 10);
+    const missing = names.filter((name) => name !== "help" && !told.includes(name));
+    assert.deepEqual(missing, []);
+  });
+
   test("producer and worker in JavaScript", async () => {
     const script = block("js", "createWorker").replaceAll(
       "127.0.0.1:9092",
