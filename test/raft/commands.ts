@@ -7,11 +7,12 @@ import {
   argValues,
   type Block,
   CommandError,
+  idsOf,
   parseDirective,
   toNumber,
 } from "./datadriven.ts";
 import { isMessageTypeName, parseChanges } from "./describe.ts";
-import type { Environment } from "./environment.ts";
+import type { Environment, Fate } from "./environment.ts";
 
 /** @param numbers - those that stand alone, in order: ids of nodes, indexes */
 type Handler = (env: Environment, args: readonly Arg[], numbers: readonly number[]) => void;
@@ -51,6 +52,9 @@ const handlers: Readonly<Record<string, Handler>> = {
     env.node(given(id)).reportSnapshot(toStoreId(given(other)), args[2]?.key !== "failed"),
   "read-index": (env, _, [id, requestId]) => env.readIndex(given(id), given(requestId)),
   restart: (env, _, [id]) => env.restart(given(id)),
+  /** Nothing passes between the first and the others, both ways, until `heal`. */
+  cut: (env, _, [id, ...others]) => env.cut(given(id), others),
+  heal: (env) => env.heal(),
 };
 
 /** Runs a block: the command, and one more for every line of its input. */
@@ -97,14 +101,24 @@ function isQuietLevel(name: string): boolean {
   return level === logLevels.length - 1;
 }
 
+const fates: Readonly<Record<string, Fate>> = { drop: "drop", keep: "copy" };
+
+/**
+ * Ours alone: `keep=(1,2)` delivers copies, so that they arrive again; `from=1` chooses by sender;
+ * `skip=1` lets the first one to each wait, so that others overtake it.
+ */
 function deliverMessages(env: Environment, args: readonly Arg[]): void {
   const type = argValues(args, "type")?.[0];
   if (type !== undefined && !isMessageTypeName(type)) throw new Error(`unknown message ${type}`);
+  const [from] = idsOf(args, "from");
+  const skip = toNumber(argValues(args, "skip")?.[0] ?? "0");
   let count = 0;
   for (const { key, values } of args) {
-    if (values.length === 0) count += env.deliver(toNumber(key), false, type);
-    else if (key === "drop")
-      for (const id of values) count += env.deliver(toNumber(id), true, type);
+    const fate = fates[key];
+    if (values.length > 0 && fate === undefined) continue;
+    for (const id of fate === undefined ? [key] : values) {
+      count += env.deliver(toNumber(id), fate ?? "deliver", { type, from, skip });
+    }
   }
   if (count === 0) env.print("no messages");
 }

@@ -44,10 +44,21 @@ const stepErrors = {
   invalid: "invalid message",
 };
 
+/** copy: it is delivered and stays on its way, to arrive again. */
+export type Fate = "deliver" | "drop" | "copy";
+
+interface Choice {
+  readonly type?: string | undefined;
+  readonly from?: number | undefined;
+  /** The first ones stay where they are. */
+  readonly skip?: number | undefined;
+}
+
 export class Environment {
   readonly replicas: Replica[] = [];
   messages: Message[] = [];
   isQuiet = false;
+  private readonly cuts = new Set<string>();
   private lines: string[] = [];
   private indent = "";
 
@@ -133,14 +144,15 @@ export class Environment {
     }
   }
 
-  deliver(id: number, drop: boolean, type?: string): number {
-    const chosen = this.messages.filter((each) => isFor(each, id, drop, type));
-    this.messages = this.messages.filter((each) => !isFor(each, id, drop, type));
+  /** @returns how many messages to `id` were dealt with */
+  deliver(id: number, fate: Fate, choice: Choice = {}): number {
+    const chosen = this.messages.filter((each) => isFor(each, id, fate, choice)).slice(choice.skip);
+    if (fate !== "copy") this.messages = this.messages.filter((each) => !chosen.includes(each));
     for (const message of chosen) {
       const lines = describeMessage(message).split("\n");
-      if (drop) lines[0] = `dropped: ${lines[0]}`;
+      if (fate === "drop") lines[0] = `dropped: ${lines[0]}`;
       this.printAll(lines);
-      if (drop) continue;
+      if (fate === "drop") continue;
       const error = stepErrors[this.node(id).step(message)];
       if (error !== "") this.print(error);
     }
@@ -167,7 +179,7 @@ export class Environment {
       pass(
         "receiving messages",
         (id) => this.messages.some((each) => each.to === id),
-        (id) => this.deliver(id, false),
+        (id) => this.deliver(id, "deliver"),
       );
       pass(
         "processing append thread",
@@ -199,7 +211,7 @@ export class Environment {
     for (const message of ready.messages) {
       if (message.kind === "storageAppend") replica.appendWork.push(message);
       else if (message.kind === "storageApply") replica.applyWork.push(message);
-      else this.messages.push(message);
+      else if (!this.isCut(message)) this.messages.push(message);
     }
     if (!replica.config.asyncStorageWrites) replica.node.advance();
   }
@@ -231,7 +243,7 @@ export class Environment {
     this.printAll(describeMessage({ ...work, responses: [] }).split("\n"));
     this.print("Responses:");
     for (const response of work.responses) this.printAll(describeMessage(response).split("\n"));
-    this.messages.push(...work.responses);
+    this.messages.push(...work.responses.filter((each) => !this.isCut(each)));
   }
 
   private apply(replica: Replica, entries: readonly Entry[]): void {
@@ -288,6 +300,18 @@ export class Environment {
     this.showLog(id);
   }
 
+  cut(id: number, others: readonly number[]): void {
+    for (const other of others) this.cuts.add(linkOf(id, other));
+  }
+
+  heal(): void {
+    this.cuts.clear();
+  }
+
+  private isCut(message: Message): boolean {
+    return this.cuts.has(linkOf(message.from, message.to));
+  }
+
   private at(id: number): Replica {
     return present(this.replicas[id - 1], `replica ${id}`);
   }
@@ -308,13 +332,18 @@ export class Environment {
   }
 }
 
-function isFor(message: Message, id: number, drop: boolean, type: string | undefined): boolean {
+function isFor(message: Message, id: number, fate: Fate, choice: Choice): boolean {
   const { to } = message;
   const from = senderOf(message);
-  // Local messages are never lost.
+  // Local messages are never lost, and come once.
   const isLocal = from === to || isLocalTarget(from) || isLocalTarget(to);
-  if (to !== id || (drop && isLocal)) return false;
-  return type === undefined || messageTypeName(message) === type;
+  if (to !== id || (fate !== "deliver" && isLocal)) return false;
+  if (choice.from !== undefined && choice.from !== from) return false;
+  return choice.type === undefined || messageTypeName(message) === choice.type;
+}
+
+function linkOf(one: number, other: number): string {
+  return `${Math.min(one, other)}-${Math.max(one, other)}`;
 }
 
 function checkOutcome(outcome: ProposeOutcome): void {
