@@ -251,3 +251,40 @@ describe("the bad-input catalogue", () => {
     }
   });
 });
+
+describe("bugs of other implementations", () => {
+  const rows = new Map(
+    [...read("test/README.md").matchAll(/^\| B(\d+) \| (.+?) \|$/gm)].map(
+      ([, id, where]) => [Number(id), where ?? ""] as const,
+    ),
+  );
+  const filesOf = (where: string) =>
+    [...where.matchAll(/`([^`]+)`/g)].map(([, file]) => file ?? "");
+
+  test("every row of consensus has its place, and the place is there", () => {
+    assert.deepEqual(
+      [...rows.keys()],
+      Array.from({ length: 48 }, (_, i) => i + 1),
+    );
+    for (const [id, where] of rows) {
+      assert.ok(filesOf(where).length > 0, `B${id}`);
+      for (const file of filesOf(where)) {
+        assert.ok(existsSync(join(root, "test", file)), `B${id}: ${file}`);
+        if (/planted|exhaustive/.test(file)) {
+          assert.match(read(`test/${file}`), new RegExp(`id: "B${id}[a-z]?"`), `B${id} in ${file}`);
+        }
+      }
+    }
+  });
+
+  test("every transcript of a bug is in its row", () => {
+    const names = readdirSync(join(root, "test/raft/testdata"));
+    assert.ok(names.length >= 40);
+    for (const name of names) {
+      for (const [, id] of name.matchAll(/(?<![a-z])b(\d\d)_/g)) {
+        const where = rows.get(Number(id)) ?? "";
+        assert.ok(filesOf(where).includes(`raft/testdata/${name}`), `${name} in the row of B${id}`);
+      }
+    }
+  });
+});
