@@ -330,6 +330,10 @@ export const limits = {
   clientHops: 3,
   /** Ms for which the SDK believes a list of members: a token goes to no address of long ago. */
   clientMembersMs: 60_000,
+  /** Ms without a task after which an idle worker says that its queues are drained. */
+  clientDrainedMs: 100,
+  /** Tasks that a stream of tasks to create has pulled from its source and not told the end of. */
+  clientStreamTasks: 4096,
 } as const;
 
 /** Relations between bounds that the code relies on. */

@@ -1,6 +1,7 @@
 /** What producers and workers need to reach a cluster. */
 import { loadWire, type Wire } from "../api/proto.ts";
 import { createEndpoints, type Endpoints, parseEndpoints } from "./endpoints.ts";
+import { type ClientLogger, silentLogger } from "./logger.ts";
 import { type ClientEffects, createClientEffects } from "./system.ts";
 
 export interface ConnectOptions {
@@ -8,6 +9,8 @@ export interface ConnectOptions {
   readonly endpoints: string | readonly string[];
   /** The token's text; absent for a server without authentication. */
   readonly token?: string;
+  /** Where the SDK tells of connections and of tasks' ends that went wrong; default nowhere. */
+  readonly logger?: ClientLogger;
   /** Clock, timers and random numbers; the process's own if absent. */
   readonly effects?: ClientEffects;
   /** Compiled messages, to share them among many streams (loading takes about 20 ms). */
@@ -19,6 +22,7 @@ export interface Connection {
   readonly token: string;
   readonly effects: ClientEffects;
   readonly wire: Wire;
+  readonly logger: ClientLogger;
 }
 
 /** @throws QuorumQError invalid_argument */
@@ -30,5 +34,6 @@ export function resolveConnect(options: ConnectOptions): Connection {
     token: options.token ?? "",
     effects,
     wire: options.wire ?? loadWire(),
+    logger: options.logger ?? silentLogger,
   };
 }

@@ -9,7 +9,8 @@
  */
 import type { ReceivedTask } from "../api/task-coder.ts";
 import type { QuorumQError } from "./errors.ts";
-import type { Settlement, TaskContext } from "./worker-task.ts";
+import type { ClientLogger } from "./logger.ts";
+import { type Settlement, type TaskContext, toWorkerTask, type WorkerTask } from "./worker-task.ts";
 
 interface HeartbeatWaiter {
   readonly resolve: () => void;
@@ -20,6 +21,10 @@ export class HeldTask {
   readonly task: ReceivedTask;
   state: "waiting" | "running" | "ending" | "over" = "waiting";
   settlement: Settlement | null = null;
+  /** What the handler returned or threw. */
+  outcome: unknown;
+  /** When its handler began, monotonic ms; 0 = it did not. */
+  startedMs = 0;
   /** Whether the settlement was sent on the present stream. */
   isSent = false;
   /** Passing refusals of the settlement in a row. */
@@ -30,6 +35,7 @@ export class HeldTask {
   renewAtMs: number;
   /** The lease's end if the heartbeat under way succeeds; 0 = none under way. */
   nextLeaseEndsMs = 0;
+  private view: WorkerTask | null = null;
   private controller: AbortController | null = null;
   private aborted: QuorumQError | null = null;
   private waiters: HeartbeatWaiter[] = [];
@@ -40,13 +46,31 @@ export class HeldTask {
     this.renewAtMs = nowMs + leaseMs / 3;
   }
 
+  /** As its handler and listeners see it. */
+  get workerTask(): WorkerTask {
+    this.view ??= toWorkerTask(this.task);
+    return this.view;
+  }
+
   /** @param beat - sends a heartbeat for so many ms; undefined = the lease's length */
-  context(beat: (extendMs: number | undefined) => void): TaskContext {
+  context(beat: (extendMs: number | undefined) => void, parent: ClientLogger): TaskContext {
     const signal = (): AbortSignal => this.signal();
+    const { id: taskId, queue, attempts: attempt, traceParent, traceState } = this.task;
+    let logger: ClientLogger | null = null;
+    // Made on demand: most handlers never look at them.
     return {
-      // Made on demand: most handlers never look at it.
       get signal() {
         return signal();
+      },
+      get logger() {
+        logger ??= parent.child({ taskId, queue, attempt });
+        return logger;
+      },
+      get trace() {
+        return {
+          ...(traceParent === "" ? {} : { traceParent }),
+          ...(traceState === "" ? {} : { traceState }),
+        };
       },
       heartbeat: (extendSeconds) =>
         new Promise((resolve, reject) => {

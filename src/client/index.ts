@@ -7,11 +7,13 @@
  * - `createProducerStream`, `createWorkerStream`: the raw streams, one callback per frame.
  */
 export type { CreateAckFrame } from "../api/client-ack-frame.ts";
+export type { WireCluster } from "../api/proto-events.ts";
 export type { CreateAcks } from "../api/received-ack-coder.ts";
 export type { ConnectOptions } from "./connect.ts";
 export type { EnqueueOutcome } from "./create-call.ts";
 export type { FrameOutcome, SentFrame, StreamPart } from "./create-frame.ts";
 export type { EncodedOptions, EnqueueItem, ItemOf, TaskOptions } from "./create-input.ts";
+export type { Emits, Listener } from "./emitter.ts";
 export {
   type ClientErrorCode,
   FailTask,
@@ -19,6 +21,13 @@ export {
   type QuorumQErrorDetail,
   RetryTask,
 } from "./errors.ts";
+export type {
+  ClusterMember,
+  ConnectionEvents,
+  EndEvent,
+  TaskEvent,
+  WorkerEvents,
+} from "./events.ts";
 export { createHttpClient, type HttpClient, type HttpClientOptions } from "./http-client.ts";
 export type {
   ClusterNode,
@@ -63,6 +72,7 @@ export type {
   ResultBatchItem,
   SettleOutcome,
 } from "./http-work.ts";
+export type { ClientLogger, LogLine } from "./logger.ts";
 export {
   createProducer,
   type Enqueued,
@@ -73,15 +83,13 @@ export {
 export {
   createProducerStream,
   type ProducerStream,
+  type ProducerStreamEvents,
   type ProducerStreamOptions,
 } from "./producer-stream.ts";
 export type { ClientEffects } from "./system.ts";
 export type { AnyTasks, JsonOf, QueueOf } from "./task-map.ts";
-export {
-  createWorker,
-  type Worker,
-  type WorkerOptions,
-} from "./worker.ts";
+export { createWorker } from "./worker.ts";
+export type { Worker, WorkerOptions } from "./worker-options.ts";
 export {
   type Claim,
   createWorkerStream,

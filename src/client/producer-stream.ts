@@ -7,7 +7,7 @@
  * It leaves by its ack, by `forget`, when the server refuses this client, or by `close`.
  */
 import { producerEventReader } from "../api/client-events.ts";
-import type { WireCluster } from "../api/proto-events.ts";
+import type { WireCluster, WireNode } from "../api/proto-events.ts";
 import type { TimerHandle } from "../base/effects.ts";
 import { limits } from "../base/limits.ts";
 import {
@@ -39,6 +39,17 @@ export type { FrameOutcome, SentFrame, StreamPart };
 export interface ProducerStreamOptions extends ConnectOptions {
   /** Frames sent and not acknowledged, 1..1024; default `limits.clientWindowFrames`. */
   readonly window?: number;
+  readonly events?: ProducerStreamEvents;
+}
+
+/** Called from the event loop, never inside a call to the stream. */
+export interface ProducerStreamEvents {
+  /** A stream is up: the first one, and each after a loss. */
+  opened?(cluster: WireCluster): void;
+  /** What the nodes are and lead: after `opened`, and when it changes. */
+  cluster?(nodes: readonly WireNode[]): void;
+  /** The stream is gone; another one will come. */
+  lost?(error: QuorumQError): void;
 }
 
 export interface ProducerStream {
@@ -80,7 +91,7 @@ export interface ProducerStream {
  * stream.sendBatch(options, payloads, (outcome) => { if (outcome.kind === "acked") next(); });
  */
 export function createProducerStream(options: ProducerStreamOptions): ProducerStream {
-  return new RawProducerStream(resolveConnect(options), options.window);
+  return new RawProducerStream(resolveConnect(options), options);
 }
 
 class RawProducerStream implements ProducerStream {
@@ -98,21 +109,32 @@ class RawProducerStream implements ProducerStream {
   private retryTimer: TimerHandle | null = null;
   private isClosed = false;
 
-  constructor(connection: Connection, window: number | undefined) {
+  constructor(connection: Connection, options: ProducerStreamOptions) {
+    const { window = limits.clientWindowFrames, events } = options;
     this.connection = connection;
-    this.window = Math.min(Math.max(window ?? limits.clientWindowFrames, 1), 1024);
+    this.window = Math.min(Math.max(window, 1), 1024);
     const random = new Uint8Array(6);
     connection.effects.random.fill(random);
     this.runKeys = createRunKeySource(random);
-    const { wire, token, effects, endpoints } = connection;
+    const { wire, token, effects, endpoints, logger } = connection;
     const hello = wire.encodeProducerHello({ token, followLeader: true });
     const open = createGrpcOpener(wire.producer.Stream.path, producerEventReader(wire));
     this.session = createSession(
-      { effects, endpoints, open, hello },
+      { effects, endpoints, open, hello, logger },
       {
-        opened: (cluster) => this.opened(cluster),
+        opened: (cluster) => {
+          this.opened(cluster);
+          events?.opened?.(cluster);
+        },
+        cluster: (nodes) => {
+          this.learn(nodes);
+          events?.cluster?.(nodes);
+        },
         event: (event) => this.receive(event),
-        lost: () => this.lost(),
+        lost: (error) => {
+          this.lost();
+          events?.lost?.(error);
+        },
         refused: (error) => this.failAll(error),
       },
     );
@@ -186,9 +208,13 @@ class RawProducerStream implements ProducerStream {
 
   private opened(cluster: WireCluster): void {
     this.cluster = cluster;
-    const node = cluster.nodes.find((candidate) => candidate.id === cluster.nodeId);
-    this.shardsLed = node?.shardsLed ?? [];
+    this.learn(cluster.nodes);
     for (const frame of this.frames.values()) this.transmit(frame);
+  }
+
+  private learn(nodes: readonly WireNode[]): void {
+    const node = nodes.find((candidate) => candidate.id === this.cluster.nodeId);
+    this.shardsLed = node?.shardsLed ?? [];
   }
 
   private transmit(frame: CreateFrame): void {

@@ -19,7 +19,10 @@ import {
 } from "./create-call.ts";
 import type { FrameOutcome } from "./create-frame.ts";
 import { type EnqueueItem, encodeValue, type TaskOptions } from "./create-input.ts";
+import { type Emits, Emitter } from "./emitter.ts";
+import { enqueueStream } from "./enqueue-stream.ts";
 import { errorOfAck, QuorumQError } from "./errors.ts";
+import type { ConnectionEvents } from "./events.ts";
 import { createProducerStream, type ProducerStream } from "./producer-stream.ts";
 import type { ClientEffects } from "./system.ts";
 import type { AnyTasks, QueueOf } from "./task-map.ts";
@@ -44,7 +47,7 @@ export interface Enqueued {
 }
 
 /** @typeParam Tasks - payload type by queue; by default any queue takes any payload */
-export interface Producer<Tasks extends object = AnyTasks> {
+export interface Producer<Tasks extends object = AnyTasks> extends Emits<ConnectionEvents> {
   /**
    * Creates a task. Resolves once it is durable.
    * @param payload - a Uint8Array is kept byte for byte; anything else as JSON
@@ -70,6 +73,29 @@ export interface Producer<Tasks extends object = AnyTasks> {
     items: readonly EnqueueItem<Tasks>[],
     options?: { readonly timeoutMs?: number },
   ): Promise<readonly EnqueueOutcome[]>;
+  /**
+   * Creates the tasks of a source of any length, in its order: it is read only as fast as tasks
+   * become durable, with at most 4096 of them under way. Outcomes come in order, and have to be
+   * taken: reading stops where nobody takes them. Leaving early lets go of the source; what is
+   * under way is created all the same.
+   * @throws what the source throws; QuorumQError closed, unauthenticated: after the outcomes of all
+   * that was read. Any other error of a call is the outcome of its task.
+   *
+   * @example
+   * for await (const outcome of producer.enqueueStream(rows)) {
+   *   if (outcome.kind === "refused") console.error(outcome.error.code);
+   * }
+   */
+  enqueueStream(
+    items: Iterable<EnqueueItem<Tasks>> | AsyncIterable<EnqueueItem<Tasks>>,
+    options?: { readonly timeoutMs?: number },
+  ): AsyncIterable<EnqueueOutcome>;
+  /**
+   * Resolves when so little waits here that the next call is not refused as `overloaded`: at once,
+   * unless tasks are enqueued faster than the server takes them.
+   * @throws QuorumQError closed
+   */
+  ready(): Promise<void>;
   /** Takes no more, waits for the calls under way, then disconnects. */
   close(): Promise<void>;
 }
@@ -92,7 +118,7 @@ export function createProducer<Tasks extends object = AnyTasks>(
 
 const defaultTimeoutMs = 30_000;
 
-class StreamProducer implements Producer {
+class StreamProducer extends Emitter<ConnectionEvents> implements Producer {
   private readonly effects: ClientEffects;
   private readonly stream: ProducerStream;
   private readonly timeoutMs: number;
@@ -103,7 +129,12 @@ class StreamProducer implements Producer {
   private deadline: { readonly atMs: number; readonly timer: TimerHandle } | null = null;
   private closing: { readonly promise: Promise<void>; readonly idle: () => void } | null = null;
 
+  /** Those that wait for room. */
+  private roomWaiters: { readonly resolve: () => void; readonly reject: (e: unknown) => void }[] =
+    [];
+
   constructor(connect: ConnectOptions, options: ProducerOptions) {
+    super();
     const { effects, wire } = resolveConnect(connect);
     this.effects = effects;
     this.timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
@@ -112,6 +143,11 @@ class StreamProducer implements Producer {
       ...connect,
       effects,
       wire,
+      events: {
+        opened: ({ nodeId }) => this.emit("connected", { nodeId }),
+        cluster: (nodes) => this.emit("cluster", { nodes }),
+        lost: (error) => this.emit("disconnected", { error }),
+      },
       ...(window === undefined ? {} : { window }),
     });
   }
@@ -146,8 +182,30 @@ class StreamProducer implements Producer {
     return this.call(parts, items.length, options.timeoutMs);
   }
 
+  enqueueStream(
+    items: Iterable<EnqueueItem> | AsyncIterable<EnqueueItem>,
+    options: { readonly timeoutMs?: number } = {},
+  ): AsyncIterable<EnqueueOutcome> {
+    return enqueueStream(items, {
+      ready: () => this.ready(),
+      create: async (item) => {
+        const [outcome] = await this.enqueueBatch([item], options);
+        return outcome ?? { kind: "refused", error: new QuorumQError("internal", "no outcome") };
+      },
+    });
+  }
+
+  ready(): Promise<void> {
+    if (this.closing !== null) return Promise.reject(closed());
+    if (this.hasRoom()) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.roomWaiters.push({ resolve, reject });
+    });
+  }
+
   close(): Promise<void> {
     if (this.closing !== null) return this.closing.promise;
+    for (const { reject } of this.roomWaiters.splice(0)) reject(closed());
     let idle = (): void => undefined;
     const settled = new Promise<void>((resolve) => {
       idle = resolve;
@@ -166,7 +224,7 @@ class StreamProducer implements Producer {
     count: number,
     timeoutMs: number | undefined,
   ): Promise<readonly EnqueueOutcome[]> {
-    if (this.closing !== null) throw new QuorumQError("closed", "the producer is closed");
+    if (this.closing !== null) throw closed();
     if (count === 0) return Promise.resolve([]);
     const { waiting } = this;
     const isFull = waiting.tasks > 0 && waiting.tasks + count > limits.clientWaitingTasks;
@@ -200,9 +258,19 @@ class StreamProducer implements Producer {
   private pump(): void {
     while (this.stream.hasRoom) {
       const frame = this.waiting.take();
-      if (frame === null) return;
+      if (frame === null) break;
       this.sendFrame(frame);
     }
+    if (this.roomWaiters.length === 0 || !this.hasRoom()) return;
+    // Some at a time: what they enqueue counts only after their turn.
+    for (const { resolve } of this.roomWaiters.splice(0, limits.runTasks)) resolve();
+    if (this.roomWaiters.length > 0) this.schedulePump();
+  }
+
+  /** Half of the bound, so that those who were waiting can all come. */
+  private hasRoom(): boolean {
+    const { tasks, bytes } = this.waiting;
+    return tasks < limits.clientWaitingTasks / 2 && bytes < limits.clientWaitingBytes / 2;
   }
 
   private sendFrame(frame: FrameInWork): void {
@@ -294,6 +362,10 @@ class StreamProducer implements Producer {
     if (isStalled) this.stream.restart(new QuorumQError("timeout", "no ack within a call's time"));
     this.schedulePump();
   }
+}
+
+function closed(): QuorumQError {
+  return new QuorumQError("closed", "the producer is closed");
 }
 
 function outcomeOf(acks: CreateAcks, at: number, isKeyed: boolean): EnqueueOutcome {

@@ -16,6 +16,7 @@ import { backoffMs } from "./backoff.ts";
 import type { Endpoints } from "./endpoints.ts";
 import { type ClientErrorCode, QuorumQError } from "./errors.ts";
 import type { OpenStream, ServerEvent, StreamOpener } from "./grpc-stream.ts";
+import type { ClientLogger } from "./logger.ts";
 import type { ClientEffects } from "./system.ts";
 
 export interface SessionDeps {
@@ -24,11 +25,14 @@ export interface SessionDeps {
   readonly open: StreamOpener;
   /** The encoded hello. */
   readonly hello: Buffer;
+  readonly logger: ClientLogger;
 }
 
 export interface SessionEvents {
   /** A new stream is up; nothing that was sent before will be answered. */
   opened(cluster: WireCluster): void;
+  /** What the nodes are and lead: after `opened`, and when it changes. */
+  cluster(nodes: readonly WireNode[]): void;
   /** Anything but hello_ack, cluster and error. */
   event(event: ServerEvent): void;
   /** The stream is gone; another one will come. */
@@ -100,6 +104,7 @@ class StreamSession implements Session {
     this.preferLeader(reason.leader);
     stream.destroy();
     this.wait(sinceMs);
+    this.deps.logger.debug({ code: reason.code }, `going elsewhere: ${reason.message}`);
     this.events.lost(reason);
   }
 
@@ -147,6 +152,7 @@ class StreamSession implements Session {
         return;
       case "cluster":
         this.learn(event.nodes);
+        this.events.cluster(event.nodes);
         return;
       case "error":
         // The stream goes on or ends with a status of its own; the leader's place is worth keeping.
@@ -165,7 +171,9 @@ class StreamSession implements Session {
     timer.cancel();
     this.state = { kind: "open", stream, sinceMs: this.deps.effects.clock.monotonicMs() };
     this.learn(cluster.nodes);
+    this.deps.logger.debug({ nodeId: cluster.nodeId }, "connected");
     this.events.opened(cluster);
+    this.events.cluster(cluster.nodes);
   }
 
   private learn(nodes: readonly WireNode[]): void {
@@ -185,10 +193,12 @@ class StreamSession implements Session {
     if (state.kind === "greeting") state.timer.cancel();
     if (refusals.has(error.code)) {
       this.state = { kind: "idle" };
+      this.deps.logger.error({ code: error.code }, `refused: ${error.message}`);
       this.events.refused(error);
       return;
     }
     this.wait(state.kind === "open" ? state.sinceMs : Number.POSITIVE_INFINITY);
+    this.deps.logger.warn({ code: error.code }, `connection lost: ${error.message}`);
     this.events.lost(error);
   }
 

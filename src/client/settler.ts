@@ -13,9 +13,18 @@ import { nextTry } from "./retry.ts";
 import type { ClientEffects } from "./system.ts";
 import type { WorkerStream } from "./worker-stream.ts";
 
+/** What came of a settlement. */
+export interface SettleEnd {
+  /** null: it is durable; else it can not be any more. */
+  readonly error: QuorumQError | null;
+  /** Of a nack: ms until the task is ready again. */
+  readonly delayMs: number;
+  /** Of a nack: it was the last attempt. */
+  readonly isDead: boolean;
+}
+
 export interface SettlerEvents {
-  /** A settlement is durable, or can not be any more (error). */
-  over(held: HeldTask, error: QuorumQError | null): void;
+  over(held: HeldTask, end: SettleEnd): void;
 }
 
 export class Settler {
@@ -59,7 +68,8 @@ export class Settler {
       const held = this.ending.get(acks.taskIds[i] ?? "");
       if (held === undefined || !held.isSent) continue;
       const failure = acks.failures[i];
-      if (failure === undefined) this.end(held, null);
+      const { timeMs: delayMs, isDead } = acks;
+      if (failure === undefined) this.end(held, { error: null, delayMs, isDead });
       else this.refused(held, failure);
     }
   }
@@ -67,7 +77,7 @@ export class Settler {
   /** Gives up on settlements whose lease is over for certain. */
   expire(nowMs: number, error: QuorumQError): void {
     for (const held of [...this.ending.values()]) {
-      if (held.leaseEndsMs <= nowMs) this.end(held, error);
+      if (held.leaseEndsMs <= nowMs) this.fail(held, error);
     }
   }
 
@@ -77,10 +87,14 @@ export class Settler {
     this.unsent = [];
   }
 
-  private end(held: HeldTask, error: QuorumQError | null): void {
+  private fail(held: HeldTask, error: QuorumQError): void {
+    this.end(held, { error, delayMs: 0, isDead: false });
+  }
+
+  private end(held: HeldTask, end: SettleEnd): void {
     if (this.ending.get(held.task.id) === held) this.ending.delete(held.task.id);
     held.state = "over";
-    this.events.over(held, error);
+    this.events.over(held, end);
   }
 
   private refused(held: HeldTask, failure: AckFailure): void {
@@ -113,12 +127,13 @@ export class Settler {
   private refusedForGood(held: HeldTask, error: QuorumQError): void {
     const isResult = held.settlement?.kind === "complete" || held.settlement?.kind === "fail";
     if (!isResult || error.code === "lease_lost" || error.code === "not_found") {
-      this.end(held, error);
+      this.fail(held, error);
       return;
     }
     // The result itself is at fault: the task must not sit until its lease runs out.
     const reason = `result refused: ${error.code}: ${error.message}`;
     held.settlement = { kind: "nack", reason, delaySeconds: 0 };
+    held.outcome = error;
     held.refusals = 0;
     this.unsent.push(held);
     this.scheduleFlush();

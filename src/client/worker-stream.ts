@@ -7,6 +7,7 @@
 import type { ResultAckFrame } from "../api/client-ack-frame.ts";
 import { workerEventReader } from "../api/client-events.ts";
 import { encodeCompletions, type TaskFrame } from "../api/client-task-frame.ts";
+import type { WireCluster, WireNode } from "../api/proto-events.ts";
 import { encodeReady } from "../api/ready-coder.ts";
 import type { SettleAcks } from "../api/received-ack-coder.ts";
 import {
@@ -37,7 +38,9 @@ export interface WorkerStreamOptions extends ConnectOptions {
 /** Called from the event loop, never inside a call to the stream. */
 export interface WorkerStreamEvents {
   /** A new stream is up: Readys of before are void, tasks held may still be settled. */
-  opened(): void;
+  opened(cluster: WireCluster): void;
+  /** What the nodes are and lead: after `opened`, and when it changes. */
+  cluster?(nodes: readonly WireNode[]): void;
   /** Answers one Ready. */
   tasks(tasks: TaskFrame): void;
   /** Answers one frame of results, in its order. */
@@ -104,7 +107,7 @@ class RawWorkerStream implements WorkerStream {
   private readonly leaseSeconds: number;
 
   constructor(options: WorkerStreamOptions, events: WorkerStreamEvents) {
-    const { wire, token, effects, endpoints } = resolveConnect(options);
+    const { wire, token, effects, endpoints, logger } = resolveConnect(options);
     this.events = events;
     this.queues = options.queues ?? [];
     this.leaseSeconds = options.leaseSeconds ?? 0;
@@ -117,9 +120,10 @@ class RawWorkerStream implements WorkerStream {
     });
     const open = createGrpcOpener(wire.worker.Stream.path, workerEventReader(wire));
     this.session = createSession(
-      { effects, endpoints, open, hello },
+      { effects, endpoints, open, hello, logger },
       {
-        opened: () => events.opened(),
+        opened: (cluster) => events.opened(cluster),
+        cluster: (nodes) => events.cluster?.(nodes),
         event: (event) => this.receive(event),
         lost: (error) => events.lost(error),
         refused: (error) => events.refused(error),

@@ -3,6 +3,7 @@ import type { ReceivedTask } from "../api/task-coder.ts";
 import { limits } from "../base/limits.ts";
 import { encodeValue } from "./create-input.ts";
 import { FailTask, QuorumQError, RetryTask } from "./errors.ts";
+import type { ClientLogger } from "./logger.ts";
 import type { AnyTasks, JsonOf, QueueOf } from "./task-map.ts";
 
 /**
@@ -51,6 +52,13 @@ export interface TaskContext {
    * @throws QuorumQError lease_lost, canceled, closed
    */
   heartbeat(extendSeconds?: number): Promise<void>;
+  /** The connection's logger, with `taskId`, `queue` and `attempt` in each line. */
+  readonly logger: ClientLogger;
+  /**
+   * The trace that the task came with (W3C Trace Context), to go on with it:
+   * `producer.enqueue("next", payload, { ...context.trace })`.
+   */
+  readonly trace: { readonly traceParent?: string; readonly traceState?: string };
 }
 
 /**
@@ -91,13 +99,12 @@ export function toWorkerTask(task: ReceivedTask): WorkerTask {
   };
 }
 
-/** How a task ends whose handler returned. */
-export function settlementOfValue(value: unknown): Settlement {
-  try {
-    return { kind: "complete", result: encodeResult(value) };
-  } catch (error) {
-    return { kind: "nack", reason: reasonOf(error), delaySeconds: 0 };
-  }
+/**
+ * How a task ends whose handler returned.
+ * @throws QuorumQError invalid_argument, payload_too_large: the value can not be a result
+ */
+export function completionOf(value: unknown): Settlement {
+  return { kind: "complete", result: encodeResult(value) };
 }
 
 /** How a task ends whose handler threw. */

@@ -6,7 +6,8 @@
  */
 import { limits } from "../../base/limits.ts";
 import { FailTask, QuorumQError } from "../../client/errors.ts";
-import { createWorker, type Worker } from "../../client/worker.ts";
+import { createWorker } from "../../client/worker.ts";
+import type { Worker } from "../../client/worker-options.ts";
 import type { TaskContext, WorkerTask } from "../../client/worker-task.ts";
 import { parseCount, parseQueue, parseSeconds } from "../connection.ts";
 import { cliExitCodes, usageError } from "../exit-codes.ts";

@@ -75,6 +75,8 @@ export class FakeServer {
   isDeaf = false;
   /** Code for settles of a kind, by arm's name. */
   readonly refuseSettles = new Map<string, string>();
+  /** More fields of every nack's ack. */
+  nackAck: object = {};
   private readonly keys = new Map<string, string>();
   private readonly server = new grpc.Server();
   private readonly ready: { call: Call; count: number }[] = [];
@@ -123,13 +125,18 @@ export class FakeServer {
   }
 
   /** Makes a task ready, and hands it out if a worker waits. */
-  addTask(command: string, payload: string): HeldTask {
+  addTask(command: string, payload: string, more: object = {}): HeldTask {
     const id = `01890a5d-ac96-774b-bcce-${(this.nextId++).toString(16).padStart(12, "0")}`;
     const held = { id, command, payload: Buffer.from(payload), attempts: 1, lease_token: 4096 };
     held.lease_token += this.nextId;
-    this.tasks.push(held);
+    this.tasks.push({ ...held, ...more });
     this.handOut();
     return held;
+  }
+
+  /** Tells every worker which nodes there are. */
+  tellNodes(nodes: object[]): void {
+    for (const call of [...this.workers, ...this.producers]) call.write({ cluster: { nodes } });
   }
 
   cancel(task: HeldTask): void {
@@ -249,7 +256,8 @@ export class FakeServer {
 
   private settleAck(kind: string, item: Message): object {
     const code = this.refuseSettles.get(kind);
-    if (code === undefined) return { task_id: item.task_id, ok: true };
+    const more = kind === "nack" ? this.nackAck : {};
+    if (code === undefined) return { task_id: item.task_id, ok: true, ...more };
     return { task_id: item.task_id, ok: false, code, error_message: "refused" };
   }
 

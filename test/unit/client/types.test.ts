@@ -102,6 +102,28 @@ if (task.queue === "thumbnial") task.id; // wrong
 `);
 });
 
+test("a pino logger is a logger, and events have their details' types", () => {
+  const pino = JSON.stringify(join(root, "node_modules/pino/pino.js"));
+  check(`
+import { pino } from ${pino};
+const logger = pino();
+createProducer({ ...connect, logger });
+createProducer({ ...connect, logger: console.log }); // wrong
+const worker = createWorker<Tasks>({ ...connect, logger }, { handler: () => 1 });
+worker
+  .on("completed", ({ task, durationMs }) => task.queue === "mail" && durationMs.toFixed())
+  .on("retried", ({ delayMs }) => delayMs.toFixed())
+  .on("connected", ({ nodeId }) => nodeId.length)
+  .once("drained", () => worker.stop());
+worker.on("complete", () => 1); // wrong
+worker.on("claimed", ({ durationMs }) => durationMs); // wrong
+for await (const outcome of createProducer<Tasks>(connect).enqueueStream([
+  { queue: "mail", payload: { to: "a" } },
+  { queue: "mail", payload: { image: "a" } }, // wrong
+])) outcome.kind;
+`);
+});
+
 test("without a map any queue takes any payload, which comes back unknown", () => {
   check(`
 const producer = createProducer(connect);

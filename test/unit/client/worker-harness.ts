@@ -1,6 +1,7 @@
 /** A worker of the SDK against a scripted server: what its tests share. */
 import { afterEach, beforeEach } from "node:test";
 import {
+  type ClientLogger,
   createWorker,
   QuorumQError,
   type TaskHandler,
@@ -33,11 +34,18 @@ afterEach(async () => {
 /** Real timers, since no test waits for one; `manual` for those that move the clock. */
 export async function start(
   handler: TaskHandler,
-  options: Partial<WorkerOptions> & { readonly manual?: boolean } = {},
+  options: Partial<WorkerOptions> & {
+    readonly manual?: boolean;
+    readonly logger?: ClientLogger;
+  } = {},
 ): Promise<Worker> {
-  const { manual, ...rest } = options;
+  const { manual, logger, ...rest } = options;
   const worker = createWorker(
-    { endpoints: endpoint, ...(manual === true ? { effects } : {}) },
+    {
+      endpoints: endpoint,
+      ...(manual === true ? { effects } : {}),
+      ...(logger === undefined ? {} : { logger }),
+    },
     {
       queues: ["mail"],
       handler,
