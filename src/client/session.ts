@@ -8,7 +8,7 @@
  * | waiting  | back-off before the next endpoint       | greeting                              |
  * | closed   | by `close`, for good                    |                                       |
  */
-import type { WireCluster, WireNode } from "../api/proto-events.ts";
+import type { ServerErrorEvent, WireCluster, WireNode } from "../api/proto-events.ts";
 import type { TimerHandle } from "../base/effects.ts";
 import type { LeaderHint } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
@@ -155,8 +155,7 @@ class StreamSession implements Session {
         this.events.cluster(event.nodes);
         return;
       case "error":
-        // The stream goes on or ends with a status of its own; the leader's place is worth keeping.
-        this.preferLeader(event.leader);
+        this.told(event);
         return;
       case "unset":
         return;
@@ -174,6 +173,17 @@ class StreamSession implements Session {
     this.deps.logger.debug({ nodeId: cluster.nodeId }, "connected");
     this.events.opened(cluster);
     this.events.cluster(cluster.nodes);
+  }
+
+  /**
+   * A node that leads nothing keeps the stream of who follows leaders, and answers no Ready on it:
+   * to stay would be to wait for ever. After any other error the stream goes on, or ends with a
+   * status of its own.
+   */
+  private told({ code, message, leader }: ServerErrorEvent): void {
+    if (code === "ErrNotLeader") this.move(new QuorumQError("not_leader", message, { leader }));
+    else if (code === "NoLeader") this.move(new QuorumQError("no_leader", message));
+    else this.preferLeader(leader);
   }
 
   private learn(nodes: readonly WireNode[]): void {

@@ -49,6 +49,11 @@ export class WorkerStream {
   private deferred: Slot[] = [];
   private settles: SettleQueue | null = null;
   private releasesOnClose = false;
+  /**
+   * The client was told that this node leads nothing: when it goes to the leader it goes on with
+   * the tasks that it works on. Over as soon as this stream is given tasks again.
+   */
+  private leavesWithLeases = false;
   private isDraining = false;
   private readonly scratch = new Uint8Array(16);
 
@@ -225,6 +230,7 @@ export class WorkerStream {
       this.handBack(grants);
       return;
     }
+    this.leavesWithLeases = false;
     const nowMs = this.deps.clock.wallMs();
     for (const grant of grants) {
       const lease = { token: grant.leaseToken, untilMs: grant.leaseUntilMs, nowMs };
@@ -242,6 +248,7 @@ export class WorkerStream {
     this.core.sendError(error);
     const isAbroad = error.code === "not_leader" || error.code === "no_leader";
     if (!isAbroad || !this.core.followsLeader) this.core.end(statusOfReady(error));
+    else this.leavesWithLeases = true;
   }
 
   /** So much waits to be written that not even what is granted meanwhile should come. */
@@ -274,6 +281,7 @@ export class WorkerStream {
     for (let i = 0; i < frame.count; i++) {
       const code = results.codes[at + i] as number;
       const isGone = code === errorCodes.lease_lost.number || code === errorCodes.not_found.number;
+      if (code === errorCodes.not_leader.number) this.leavesWithLeases = true;
       if (code !== 0 && !isGone) continue;
       const from = frame.idFrom[i] as number;
       if (!parseTaskIdAscii(frame.buffer, from, frame.idTo[i] as number, this.scratch)) continue;
@@ -296,7 +304,7 @@ export class WorkerStream {
     this.slots.clear();
     this.deferred = [];
     for (const grants of this.core.outbound.unsent()) this.handBack(grants);
-    if (this.releasesOnClose) this.release();
+    if (this.releasesOnClose && !this.leavesWithLeases) this.release();
   }
 
   private handBack(grants: readonly Grant[]): void {

@@ -69,6 +69,8 @@ export class FakeServer {
   /** Code for every create, or null. */
   refuseCreates: string | null = null;
   leaderHint: object | null = null;
+  /** Code with which every Ready is answered, in CamelCase, or null; the stream goes on. */
+  refuseReadys: string | null = null;
   /** Frames are recorded and applied, but not acknowledged. */
   holdAcks = false;
   /** Streams get no hello_ack. */
@@ -238,6 +240,10 @@ export class FakeServer {
   private work(call: Call, event: Message): void {
     if (event.event === "ready") {
       this.readys.push(event.ready);
+      if (this.refuseReadys !== null) {
+        this.refuseReady(call);
+        return;
+      }
       this.ready.push({ call, count: Math.max(event.ready.count, 1) });
       this.readysAtOnce = Math.max(this.readysAtOnce, this.ready.length);
       this.handOut();
@@ -252,6 +258,17 @@ export class FakeServer {
     } else {
       call.write({ [`${kind}_ack`]: this.settleAck(kind, event[kind]) });
     }
+  }
+
+  /** Answers the Readys that wait with the error of `refuseReadys`. */
+  voidReadys(): void {
+    for (const { call } of this.ready.splice(0)) this.refuseReady(call);
+  }
+
+  private refuseReady(call: Call): void {
+    const code = this.refuseReadys;
+    const hint = this.leaderHint === null ? {} : { not_leader: this.leaderHint };
+    call.write({ error: { code, message: code, ...hint } });
   }
 
   private settleAck(kind: string, item: Message): object {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { status } from "@grpc/grpc-js";
 import { createWorker } from "../../../src/client/index.ts";
+import { FakeServer } from "./fake-server.ts";
 import {
   code,
   effects,
@@ -228,4 +229,39 @@ test("options out of range are refused", () => {
       (error) => code(error) === "invalid_argument",
     );
   }
+});
+
+test("a node that leads nothing is left for the leader, with the tasks that run", async () => {
+  const leader = new FakeServer();
+  const leaderEndpoint = await leader.listen();
+  server.nodes = [
+    { id: "n1", grpc_addr: endpoint, http_addr: "", shards_led: [] },
+    { id: "n2", grpc_addr: leaderEndpoint, http_addr: "", shards_led: [0] },
+  ];
+  leader.nodes = server.nodes;
+  const work = gate();
+  await start(work.handler, { concurrency: 2 });
+  const task = server.addTask("mail", "1");
+  await server.until(() => server.readys.length === 2);
+  while (work.running < 1) await turn();
+  server.refuseReadys = "ErrNotLeader";
+  server.leaderHint = { shard: 0, leader_id: "n2", leader_grpc_addr: leaderEndpoint };
+  server.voidReadys();
+  await leader.until(() => leader.readys.length === 1 && leader.settlesOf("heartbeat").length > 0);
+  assert.equal(leader.settlesOf("heartbeat")[0].task_id, task.id);
+  assert.deepEqual(work.aborted, []);
+  work.open();
+  await leader.until(() => leader.settlesOf("result_batch").length === 1);
+  await workers.splice(0)[0]?.stop();
+  leader.close();
+});
+
+test("a Ready that is answered with no leader goes out again elsewhere", async () => {
+  server.refuseReadys = "NoLeader";
+  await start(() => undefined);
+  await server.until(() => server.readys.length === 1);
+  server.refuseReadys = null;
+  await server.until(() => server.readys.length === 2 && server.hellos.length === 2);
+  server.addTask("mail", "1");
+  await server.until(() => results().length === 1);
 });

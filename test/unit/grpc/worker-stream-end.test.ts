@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { encodeHeartbeat, encodeResultBatch } from "../../../src/api/settle-coder.ts";
+import { QueueError } from "../../../src/base/errors.ts";
 import { until, worker } from "./harness.ts";
 import { complete, make, on, ready, take, takeOne } from "./worker-harness.ts";
 
@@ -117,4 +118,28 @@ test("half-closing a worker's stream ends it well and takes its claims back", as
   stream.call.end();
   assert.equal((await stream.ended).code, 0);
   assert.equal(on.router.claims.size, 0);
+});
+
+test("who was told that the node leads nothing takes the leases along, until tasks come again", async () => {
+  const leader = { shard: 0, term: 3, leaderId: "n2", leaderHttp: "", leaderGrpc: "h:1" };
+  for (const isGivenMore of [false, true]) {
+    const stream = await worker(on, { releaseOnClose: true, followLeader: true });
+    make(1);
+    await takeOne(stream);
+    on.router.failClaims = new QueueError("not_leader", "n2 leads", { leader });
+    stream.send(ready());
+    assert.equal((await stream.next()).kind, "error");
+    on.router.failClaims = null;
+    const before = on.router.settled.length;
+    if (isGivenMore) {
+      make(1);
+      await takeOne(stream);
+    }
+    stream.send(ready(1, ["none"]));
+    await until(() => on.router.claims.size === 1, "the claim waits");
+    stream.cancel();
+    await until(() => on.router.claims.size === 0, "the server knows of the end");
+    const released = on.router.settled.slice(before).filter(({ kind }) => kind === "release");
+    assert.equal(released.length, isGivenMore ? 2 : 0);
+  }
 });
