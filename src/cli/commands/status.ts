@@ -1,5 +1,6 @@
 /** `quorumq status`: nodes, shards, leaders and lag in one look. */
-import type { ClusterNode, RaftGroup } from "../../client/http-cluster.ts";
+import { createHttpClient } from "../../client/http-client.ts";
+import type { ClusterNode, RaftGroup, RaftStatus } from "../../client/http-cluster.ts";
 import { cliExitCodes } from "../exit-codes.ts";
 import type { Cell } from "../output.ts";
 import type { Session } from "../session.ts";
@@ -12,24 +13,48 @@ const lagEntries = 1000;
 export async function runStatus(session: Session): Promise<number> {
   const { output, terminal } = session;
   const http = await session.http();
-  const [{ nodes, leader }, { enabled, groups }, { isReady, reason }] = await Promise.all([
-    http.clusterNodes(),
-    http.raftStatus(),
+  // first of all somebody who answers: the others ask the same node
+  const { nodes, leader } = await http.clusterNodes();
+  const [{ isReady, reason }, { enabled, groups }] = await Promise.all([
     http.ready(),
+    askAll(session, nodes),
   ]);
   const problems = problemsOf(nodes, groups);
   if (!isReady) problems.unshift(`the asked node is not ready: ${reason ?? "no reason given"}`);
-  output.answer(
-    { ok: problems.length === 0, problems, leader, nodes, raft: enabled, groups },
-    () => [
-      output.table(nodeHead, nodes.map(nodeRow)),
-      "",
-      output.table(groupHead, groups.map(groupRow)),
-      ...(problems.length === 0 ? [] : [""]),
-      ...problems.map((problem) => terminal.style("red", problem)),
-    ],
-  );
+  const value = { ok: problems.length === 0, problems, leader, nodes, raft: enabled, groups };
+  output.answer(value, () => [
+    output.table(nodeHead, nodes.map(nodeRow)),
+    "",
+    output.table(groupHead, groups.map(groupRow)),
+    ...(problems.length === 0 ? [] : [""]),
+    ...problems.map((problem) => terminal.style("red", problem)),
+  ]);
   return problems.length === 0 ? cliExitCodes.ok : cliExitCodes.failed;
+}
+
+/** A node that does not answer may not hold up the others. */
+const nodeMs = 2000;
+
+/** Each shard as its leader knows it, which alone knows how far the others are. */
+async function askAll(session: Session, nodes: readonly ClusterNode[]): Promise<RaftStatus> {
+  const { token } = await session.connection();
+  const { effects } = session;
+  const clients = nodes
+    .filter(({ reachable, http }) => reachable && http !== "")
+    .map(({ http }) => createHttpClient({ endpoints: http, token, timeoutMs: nodeMs, effects }));
+  const first = await (await session.http()).raftStatus();
+  const others = await Promise.allSettled(clients.map((client) => client.raftStatus()));
+  const best = new Map(first.groups.map((group) => [group.shard, group]));
+  for (const answer of others) {
+    if (answer.status === "rejected") continue; // gone meanwhile: the first answer stands
+    for (const group of answer.value.groups) {
+      const known = best.get(group.shard);
+      const isNewer = known === undefined || group.term >= known.term;
+      if (isNewer && group.isLeader) best.set(group.shard, group);
+      else if (known === undefined) best.set(group.shard, group);
+    }
+  }
+  return { ...first, groups: [...best.values()].sort((a, b) => a.shard - b.shard) };
 }
 
 /** What an operator is to look at, in words. */
