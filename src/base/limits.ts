@@ -161,6 +161,15 @@ export const limits = {
   httpConnections: 20_000,
   /** Requests on one connection before it is closed: spreads clients after a change of nodes. */
   httpSocketRequests: 10_000,
+  /** Requests of one connection that wait behind the one in work: more than clients pipeline. */
+  httpPipelinedWaiting: 32,
+  /** Ms for which a connection with more is held unread before it is refused. */
+  httpPipelinedHoldMs: 1_000,
+  /**
+   * Bytes of bodies that are coming in, those that come in one piece apart: three of the largest. When
+   * there are more the longest one is refused.
+   */
+  httpBodiesBytes: 24 * MiB,
   /** Bytes of a request's JSON beside its payload: names, key, webhook, trace context. */
   httpEnvelopeBytes: 64 * KiB,
   /** Ms for the header block, and for the whole request, to arrive (slow senders). */

@@ -311,7 +311,7 @@ class QueueNode implements ManagedNode {
     };
     const { addr } = config.metrics;
     if (addr) {
-      this.metricsServer = createMetricsServer({ random, renderMetrics }, addr);
+      this.metricsServer = createMetricsServer({ random, timers, renderMetrics }, addr);
       const bound = await this.metricsServer.listen();
       addresses["metrics"] = `${bound.host}:${bound.port}`;
     }

@@ -2,7 +2,7 @@
  * The end of every request that failed: what was thrown becomes an answer with a code of the
  * table. Also those that never became requests: bytes that are no HTTP, and slow senders.
  */
-import { STATUS_CODES } from "node:http";
+import { type ServerResponse, STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { toHttpError, toQueueError } from "../../api/wire-errors.ts";
@@ -75,6 +75,28 @@ export function answerBrokenConnection(
   const refusal = connectionError(error.code);
   writeRaw(socket, refusal, requestId);
   return refusal.code;
+}
+
+/**
+ * Answers a request that nobody handled, behind the answers to those before it, and closes.
+ * @returns whether anybody is there
+ */
+export function answerLast(
+  response: ServerResponse,
+  error: QueueError,
+  requestId: string,
+): boolean {
+  if (response.req.socket.destroyed) return false;
+  const { status, headers, body } = toHttpError(error, { requestId, url: "" });
+  response.writeHead(status, {
+    ...headers,
+    "content-type": "application/json; charset=utf-8",
+    "content-length": Buffer.byteLength(body),
+    "cache-control": "no-store",
+    connection: "close",
+  });
+  response.end(body);
+  return true;
 }
 
 /** Writes an error as a whole response by hand and closes the connection. */

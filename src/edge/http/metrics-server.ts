@@ -2,7 +2,7 @@
 import Fastify from "fastify";
 import type { HttpDeps } from "./context.ts";
 import { metricsType } from "./routes/health.ts";
-import { boundServer, type HttpAddress, listen, serverOptions, toBounds } from "./server.ts";
+import { type HttpAddress, listen, serverOptions, toBounds } from "./server.ts";
 
 export interface MetricsServer {
   listen(): Promise<HttpAddress>;
@@ -11,12 +11,11 @@ export interface MetricsServer {
 
 /** @param options - the address; port 0 = any free one */
 export function createMetricsServer(
-  deps: Pick<HttpDeps, "random" | "renderMetrics">,
+  deps: Pick<HttpDeps, "random" | "timers" | "renderMetrics">,
   options: HttpAddress,
 ): MetricsServer {
-  const bounds = toBounds();
-  const app = Fastify(serverOptions(deps.random, bounds));
-  boundServer(app, bounds);
+  const { random, timers } = deps;
+  const app = Fastify(serverOptions({ random, timers, refused: () => undefined }, toBounds()));
   app.get("/metrics", async (_request, reply) => {
     reply.headers({ "content-type": metricsType, "cache-control": "no-store" });
     return deps.renderMetrics();

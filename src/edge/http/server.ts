@@ -6,9 +6,9 @@
  */
 import type { Server } from "node:http";
 import Fastify, { type FastifyHttpOptions, type FastifyInstance } from "fastify";
-import type { Random } from "../../base/effects.ts";
-import { type ErrorCode, QueueError } from "../../base/errors.ts";
+import type { ErrorCode } from "../../base/errors.ts";
 import { limits } from "../../base/limits.ts";
+import { readBodies } from "./body.ts";
 import {
   createHttpContext,
   type HttpBounds,
@@ -17,7 +17,8 @@ import {
   type HttpOptions,
 } from "./context.ts";
 import { allowOrigins } from "./cors.ts";
-import { answerBrokenConnection, answerThrown, handleErrors, writeRaw } from "./error-handler.ts";
+import { answerThrown, handleErrors } from "./error-handler.ts";
+import { createNodeServers, type NodeServerDeps } from "./node-server.ts";
 import { handleUnknown } from "./not-found.ts";
 import { guardRequests } from "./request-guard.ts";
 import { watchRequests } from "./request-metrics.ts";
@@ -78,28 +79,15 @@ export function toBounds(given: Partial<HttpBounds> = {}): HttpBounds {
   };
 }
 
-/**
- * Limits and timeouts of FAULTS 5.1, for every server of the edge.
- * @param refused - hears of connections whose bytes were refused
- */
+/** What every server of the edge tells fastify (FAULTS 5.1). */
 export function serverOptions(
-  random: Random,
+  deps: NodeServerDeps,
   bounds: HttpBounds,
-  refused: (requestId: string, code: ErrorCode) => void = () => undefined,
 ): FastifyHttpOptions<Server> {
-  const prefix = Buffer.alloc(4);
-  random.fill(prefix);
-  const start = `${prefix.toString("hex")}-`;
-  let count = 0;
-  const nextId = () => start + (++count).toString(36);
   return {
+    ...createNodeServers(deps, bounds),
     logger: false,
-    genReqId: nextId,
     bodyLimit: limits.httpEnvelopeBytes,
-    connectionTimeout: limits.httpSilenceMs,
-    requestTimeout: bounds.requestMs,
-    keepAliveTimeout: limits.httpKeepAliveMs,
-    maxRequestsPerSocket: limits.httpSocketRequests,
     forceCloseConnections: "idle",
     // The guard answers while the server closes, with our own error body.
     return503OnClosing: false,
@@ -112,31 +100,9 @@ export function serverOptions(
         allErrors: false,
       },
     },
-    http: {
-      headersTimeout: bounds.headersMs,
-      connectionsCheckingInterval: bounds.checkMs,
-      maxHeaderSize: limits.httpHeaderBytes,
-      // The guard checks it, and answers with our own error body.
-      requireHostHeader: false,
-    },
-    clientErrorHandler: (error, socket) => {
-      const requestId = nextId();
-      const code = answerBrokenConnection(error, socket, requestId);
-      if (code !== null) refused(requestId, code);
-    },
+    // The servers themselves see to it.
+    clientErrorHandler: () => undefined,
   };
-}
-
-/** Bounds that only the server object takes, and CONNECT, which Node hands out as a socket. */
-export function boundServer(app: FastifyInstance, bounds: HttpBounds): void {
-  const { server } = app;
-  server.maxConnections = bounds.connections;
-  // Node drops what is above: one more, so that the guard sees that there are too many.
-  server.maxHeadersCount = limits.httpHeaders + 1;
-  server.on("connect", (_request, socket) => {
-    const error = new QueueError("method_not_allowed", "this is no proxy");
-    writeRaw(socket, error, "connect", "GET, HEAD, OPTIONS, POST");
-  });
 }
 
 export async function listen(app: FastifyInstance, options: HttpAddress): Promise<HttpAddress> {
@@ -148,21 +114,17 @@ export async function listen(app: FastifyInstance, options: HttpAddress): Promis
 
 function createApp(context: HttpContext): FastifyInstance {
   const bounds = toBounds(context.options.bounds);
+  const { random, timers } = context.deps;
+  const refused = (requestId: string, code: ErrorCode) =>
+    context.refusals.note("request refused", { requestId, code });
   const app = Fastify({
-    ...serverOptions(context.deps.random, bounds, (requestId, code) =>
-      context.refusals.note("request refused", { requestId, code }),
-    ),
+    ...serverOptions({ random, timers, refused }, bounds),
     frameworkErrors: (error, request, reply) => answerThrown(context, error, request, reply),
   });
-  boundServer(app, bounds);
   app.decorateRequest("identity", null);
   app.decorateRequest("startedMs", 0);
   app.decorateRequest("waitMs", 0);
-  app.removeAllContentTypeParsers();
-  // Bodies are read by their routes, which know what the fields are.
-  app.addContentTypeParser("application/json", { parseAs: "buffer" }, (_request, body, done) => {
-    done(null, body);
-  });
+  readBodies(app, context.options.bodyBytes);
   handleErrors(app, context);
   handleUnknown(app, context);
   guardRequests(app, context);

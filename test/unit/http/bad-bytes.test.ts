@@ -8,7 +8,7 @@ import { after, before, test } from "node:test";
 import { QueueError } from "../../../src/base/errors.ts";
 import { createMetricsServer } from "../../../src/edge/http/metrics-server.ts";
 import { createMetrics } from "../../../src/platform/metrics.ts";
-import { createRandom } from "../../../src/platform/system.ts";
+import { createRandom, createTimers } from "../../../src/platform/system.ts";
 import {
   type Answer,
   assertRefused,
@@ -240,7 +240,11 @@ test("the metrics have a port of their own that shows nothing else", async () =>
   const metrics = createMetrics();
   metrics.gauge("t_depth", "Depth").set(7);
   const server = createMetricsServer(
-    { random: createRandom(), renderMetrics: () => metrics.render() },
+    {
+      random: createRandom(),
+      timers: createTimers(),
+      renderMetrics: () => metrics.render(),
+    },
     { host: "127.0.0.1", port: 0 },
   );
   const { port } = await server.listen();

@@ -70,6 +70,8 @@ export class ScriptedRouter implements Router {
   /** Called when a claim came in: tests wait for it instead of sleeping. */
   onClaim: (done: (outcome: ClaimOutcome) => void) => void = () => undefined;
 
+  onCanceledClaim: () => void = () => undefined;
+
   private lastId = 0;
 
   createBatch(tenant: string): CreateBatch {
@@ -104,8 +106,10 @@ export class ScriptedRouter implements Router {
     });
     return {
       cancel: () => {
-        if (!isOver) this.canceledClaims++;
+        if (isOver) return;
         isOver = true;
+        this.canceledClaims++;
+        this.onCanceledClaim();
       },
     };
   }
