@@ -212,6 +212,26 @@ export const limits = {
   /** Bytes and frames of one stream that wait for their acks before reading pauses. */
   grpcInboundBytes: 4 * MiB,
   grpcInboundFrames: 1024,
+  /** The same bytes for all streams of a connection, and of the node … */
+  grpcInboundBytesConnection: 16 * MiB,
+  grpcInboundBytesNode: 64 * MiB,
+  /** … beyond which a stream may have so many: the others' acks are not held up by one client. */
+  grpcInboundShare: 64 * KiB,
+  /** Bytes that wait to be written to all streams of a connection, and of the node … */
+  grpcOutboundBytesConnection: 4 * MiB,
+  grpcOutboundBytesNode: 32 * MiB,
+  /** … beyond which nothing more is read from a stream, or claimed for it, that has so many. */
+  grpcOutboundShare: 16 * KiB,
+  /** Bytes of memory that a frame takes beside its own. */
+  grpcFrameBytes: 256,
+  /** Bytes of a call's first message: a token and a name. */
+  grpcFirstMessageBytes: 64 * KiB,
+  /**
+   * Bytes of messages that are not whole yet: of one connection, beyond which it goes on with one of
+   * them, and of the node, beyond which the connection that holds most loses its own.
+   */
+  grpcGatheringBytes: 12 * MiB,
+  grpcGatheringBytesNode: 64 * MiB,
   /** Tasks of one create batch: what fits into a message, unless they are all but empty. */
   grpcBatchTasks: 524_288,
   /** Readys of one stream that wait for tasks. */
@@ -353,6 +373,11 @@ export function assertLimits(): void {
   assert(limits.freeStopBytes >= 2 * limits.writeBufferBytes, "room for both write buffers", 0);
   assert(limits.freeStopBytes < limits.freeReserveBytes / 2, "levels of free space in order", 0);
   assert(limits.drainSeconds < limits.stopSeconds, "closing follows draining", limits.stopSeconds);
+  assert(
+    limits.grpcGatheringBytes + limits.grpcMessageBytes < limits.grpcGatheringBytesNode,
+    "a connection alone is never too much for the node",
+    limits.grpcGatheringBytes,
+  );
   assert(limits.entryBytes <= limits.proposerBytes, "an entry fits into the proposer", 0);
   assert(limits.appendBytes / 6 <= limits.appendEntries, "the most entries of an append", 0);
   assert(2 * limits.grpcMessageBytes <= limits.frameBytes, "a message fits into a frame", 0);

@@ -13,6 +13,8 @@ export interface FrameSink {
 }
 
 export interface OutboundEvents {
+  /** So many frames came to wait, or, below 0, left. */
+  waits(frames: number, bytes: number): void;
   /** A frame has left. */
   wrote(): void;
 }
@@ -47,6 +49,7 @@ export class Outbound<Cargo> {
   push(frame: Buffer, cargo: Cargo | null): void {
     if (this.isEmpty) this.waitingSinceMs = this.now();
     this.bytes += frame.length;
+    this.events.waits(1, frame.length);
     this.frames.push(frame);
     this.cargoes.push(cargo);
     this.handOver();
@@ -69,6 +72,7 @@ export class Outbound<Cargo> {
   private written(): void {
     const { length } = this.frames[this.head] as Buffer;
     this.bytes -= length;
+    this.events.waits(-1, -length);
     this.handedBytes -= length;
     this.head++;
     this.waitingSinceMs = this.now();

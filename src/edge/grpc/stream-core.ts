@@ -22,6 +22,7 @@ import type { Clock, Logger, Timers } from "../../base/effects.ts";
 import { QueueError } from "../../base/errors.ts";
 import { limits } from "../../base/limits.ts";
 import type { Grant, Router } from "../../router/router.ts";
+import type { CallFlow } from "./connection-flow.ts";
 import { brokenProtocol, type EndStatus, endedWell, statusOf } from "./error-mapper.ts";
 import type { CreateRules } from "./fields.ts";
 import { Outbound } from "./outbound.ts";
@@ -81,9 +82,7 @@ export class StreamCore<Event extends { readonly kind: string }> {
   readonly requestId: string;
   identity: Identity | null = null;
   followsLeader = false;
-  /** Frames that were read and not yet answered, and their bytes. */
-  private inboundFrames = 0;
-  private inboundBytes = 0;
+  private readonly flow: CallFlow;
   private phase: Phase = "greeting";
   private status: EndStatus = endedWell;
   private readonly name: StreamName;
@@ -101,7 +100,12 @@ export class StreamCore<Event extends { readonly kind: string }> {
     this.startedMs = deps.clock.monotonicMs();
     this.tokenCheckedMs = this.startedMs;
     const now = (): number => deps.clock.monotonicMs();
-    this.outbound = new Outbound(context.gate, now, { wrote: () => this.wrote() });
+    const { flow } = context.gate;
+    this.flow = flow;
+    this.outbound = new Outbound(context.gate, now, {
+      waits: (frames, bytes) => flow.wait(frames, bytes),
+      wrote: () => this.wrote(),
+    });
   }
 
   /**
@@ -128,7 +132,7 @@ export class StreamCore<Event extends { readonly kind: string }> {
 
   /** More waits to be written than the client should be given on top of. */
   get isCrowded(): boolean {
-    return this.outbound.bytes > limits.grpcOutboundBytes;
+    return this.flow.isCrowded;
   }
 
   /**
@@ -155,15 +159,13 @@ export class StreamCore<Event extends { readonly kind: string }> {
 
   /** A frame of so many bytes waits for its answer. */
   took(bytes: number): void {
-    this.inboundFrames++;
-    this.inboundBytes += bytes;
+    this.flow.work(1, bytes);
     this.updateGate();
   }
 
   /** Frames of so many bytes were answered. */
   answered(frames: number, bytes: number): void {
-    this.inboundFrames -= frames;
-    this.inboundBytes -= bytes;
+    this.flow.work(-frames, -bytes);
     this.updateGate();
     this.maybeFinish();
   }
@@ -203,7 +205,8 @@ export class StreamCore<Event extends { readonly kind: string }> {
 
   /** Ends now if nothing waits for an answer or to be written. */
   private maybeFinish(): void {
-    if (this.phase !== "closing" || this.inboundFrames > 0 || !this.outbound.isEmpty) return;
+    const isAnswered = this.flow.framesInWork === 0 && this.outbound.isEmpty;
+    if (this.phase !== "closing" || !isAnswered) return;
     this.phase = "over";
     const { call } = this.context;
     const { code, details } = this.status;
@@ -278,12 +281,8 @@ export class StreamCore<Event extends { readonly kind: string }> {
   }
 
   private updateGate(): void {
-    const isFull =
-      this.inboundBytes > limits.grpcInboundBytes ||
-      this.inboundFrames > limits.grpcInboundFrames ||
-      this.isCrowded;
     const isReading = this.phase === "greeting" || this.phase === "open";
-    this.context.gate.setOpen(isReading && !isFull);
+    this.context.gate.setOpen(isReading && !this.flow.isFull && !this.isCrowded);
   }
 
   private becomeOver(): void {
@@ -294,6 +293,7 @@ export class StreamCore<Event extends { readonly kind: string }> {
 
   private leave(): void {
     this.handler?.over();
+    this.flow.end();
     // What is still on its way in must not hold back the connection's other streams.
     this.context.gate.setOpen(true);
     this.context.onOver();

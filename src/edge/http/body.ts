@@ -1,11 +1,11 @@
 /**
- * Reads the bodies of requests. A body that does not come in one piece is gathered in blocks that are
- * used again and again: gathered chunk by chunk, a flood of bodies that never end left three times
- * their bytes to the garbage collector. All blocks together are bounded.
+ * Reads the bodies of requests. Those that do not come in one piece are bounded, all together: a
+ * flood of bodies that never end would take any amount of memory.
  */
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { ByteBudget } from "../../base/byte-budget.ts";
 import { QueueError } from "../../base/errors.ts";
+import { BlockPool, Gatherer } from "../../base/gather.ts";
 import { KiB, limits } from "../../base/limits.ts";
 
 type Done = (error: Error | null, body?: Buffer) => void;
@@ -19,51 +19,40 @@ const spareBlocks = 64;
  * @param largest - bytes of the largest body that a route takes
  */
 export function readBodies(app: FastifyInstance, largest: number): void {
-  const blocks = new Blocks(Math.max(limits.httpBodiesBytes, 2 * largest));
+  const shared: Shared = {
+    pool: new BlockPool(blockBytes, spareBlocks),
+    budget: new ByteBudget(Math.max(limits.httpBodiesBytes, 2 * largest)),
+  };
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("application/json", (request, _stream, done: Done) => {
-    new Body(request, blocks, done).read();
+    new Body(request, shared, done).read();
   });
 }
 
-/** The blocks of all bodies that are coming in. */
-class Blocks {
+/** What all bodies have in common. */
+interface Shared {
+  readonly pool: BlockPool;
   readonly budget: ByteBudget<Body>;
-  private readonly spare: Buffer[] = [];
-
-  constructor(bytesMax: number) {
-    this.budget = new ByteBudget(bytesMax);
-  }
-
-  take(): Buffer {
-    return this.spare.pop() ?? Buffer.allocUnsafeSlow(blockBytes);
-  }
-
-  giveBack(blocks: readonly Buffer[]): void {
-    for (const block of blocks) {
-      if (this.spare.length === spareBlocks) return;
-      this.spare.push(block);
-    }
-  }
 }
 
 class Body {
   private readonly request: FastifyRequest;
-  private readonly pool: Blocks;
+  private readonly budget: ByteBudget<Body>;
   private readonly done: Done;
   private readonly bytesMax: number;
   /** As announced; NaN where it was not. */
   private readonly announced: number;
-  /** All but the last are full. */
-  private blocks: Buffer[] = [];
-  private length = 0;
+  private readonly gatherer: Gatherer;
+  /** The body, if it came in one piece. */
+  private only: Buffer | null = null;
   private readonly onData = (chunk: Buffer): void => this.take(chunk);
   private readonly onEnd = (): void => this.end();
   private readonly onGone = (): void => this.leave();
 
-  constructor(request: FastifyRequest, pool: Blocks, done: Done) {
+  constructor(request: FastifyRequest, { pool, budget }: Shared, done: Done) {
     this.request = request;
-    this.pool = pool;
+    this.budget = budget;
+    this.gatherer = new Gatherer(pool);
     this.done = done;
     this.bytesMax = request.routeOptions.bodyLimit;
     this.announced = Number(request.headers["content-length"]);
@@ -88,35 +77,19 @@ class Body {
   }
 
   private take(chunk: Buffer): void {
-    const from = this.length;
-    this.length += chunk.length;
-    if (this.length > this.bytesMax) {
+    const { gatherer } = this;
+    if (gatherer.length + chunk.length > this.bytesMax) {
       this.refuse(this.tooLarge());
-      return;
+    } else if (chunk.length === this.announced) {
+      this.only = Buffer.from(chunk);
+    } else {
+      gatherer.add(chunk, 0, chunk.length);
+      this.budget.hold(this, gatherer.heldBytes);
     }
-    if (chunk.length === this.announced) {
-      this.blocks.push(Buffer.from(chunk));
-      return;
-    }
-    for (let at = 0; at < chunk.length; ) {
-      const used = (from + at) % blockBytes;
-      if (used === 0) this.blocks.push(this.pool.take());
-      const block = this.blocks[this.blocks.length - 1] as Buffer;
-      at += chunk.copy(block, used, at);
-    }
-    this.pool.budget.hold(this, this.blocks.length * blockBytes);
   }
 
   private end(): void {
-    const { blocks, length } = this;
-    const [only] = blocks;
-    if (length === this.announced && only?.length === length) {
-      this.blocks = [];
-      this.leave();
-      this.done(null, only);
-      return;
-    }
-    const body = Buffer.concat(blocks, length);
+    const body = this.only ?? this.gatherer.finish();
     this.leave();
     this.done(null, body);
   }
@@ -136,8 +109,7 @@ class Body {
     raw.off("end", this.onEnd);
     raw.off("error", this.onGone);
     raw.off("close", this.onGone);
-    this.pool.budget.hold(this, 0);
-    this.pool.giveBack(this.blocks);
-    this.blocks = [];
+    this.gatherer.drop();
+    this.budget.hold(this, 0);
   }
 }
