@@ -130,7 +130,7 @@ export const limits = {
   sealedFileBytes: 64 * KiB,
   /** HTTP/2 window of a client's connection, for all its streams. */
   clientConnectionBytes: 1 * MiB,
-  /** Bytes of one stream's frames that HTTP/2 is given before earlier ones have left. */
+  /** Bytes of one stream's frames, with what they take beside, that HTTP/2 holds at once. */
   grpcHandedBytes: 256 * KiB,
   shards: 256,
   /** Tables verified before a store is opened: about half a second. */
@@ -152,6 +152,9 @@ export const limits = {
   configFileBytes: 8 * MiB,
   /** Waiting claims of one node: each is a small record. */
   waitingClaims: 100_000,
+  /** Queues that they name, all together, and different ones: some 16 and 250 bytes each. */
+  waitingPlaces: 1_000_000,
+  waitingQueues: 250_000,
   /** Callers that wait for one node's results (GET /result with waitSeconds). */
   waitingReads: 20_000,
   /** Sleeps are cut to this: setTimeout overflows at 24.8 days, and clocks drift. */
@@ -214,16 +217,26 @@ export const limits = {
   grpcInboundFrames: 1024,
   /** The same bytes for all streams of a connection, and of the node … */
   grpcInboundBytesConnection: 16 * MiB,
-  grpcInboundBytesNode: 64 * MiB,
+  grpcInboundBytesNode: 32 * MiB,
   /** … beyond which a stream may have so many: the others' acks are not held up by one client. */
-  grpcInboundShare: 64 * KiB,
+  grpcInboundShare: 16 * KiB,
   /** Bytes that wait to be written to all streams of a connection, and of the node … */
   grpcOutboundBytesConnection: 4 * MiB,
   grpcOutboundBytesNode: 32 * MiB,
   /** … beyond which nothing more is read from a stream, or claimed for it, that has so many. */
   grpcOutboundShare: 16 * KiB,
-  /** Bytes of memory that a frame takes beside its own. */
-  grpcFrameBytes: 256,
+  /**
+   * Bytes that a client may send on one stream and that nobody takes: HTTP/2's own choice, and less
+   * where a connection has more streams than so many.
+   */
+  grpcWindowBytes: 64 * KiB - 1,
+  grpcWindowBytesCrowd: 16 * KiB,
+  grpcCrowdStreams: 32,
+  /** Bytes of the queue names that the waiting Readys of a connection hold. */
+  grpcNameBytesConnection: 4 * MiB,
+  /** Bytes of memory that a frame takes beside its own: one in work, and one that waits. */
+  grpcInboundFrameBytes: 1 * KiB,
+  grpcOutboundFrameBytes: 1 * KiB,
   /** Bytes of a call's first message: a token and a name. */
   grpcFirstMessageBytes: 64 * KiB,
   /**

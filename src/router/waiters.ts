@@ -16,7 +16,7 @@ import type { Shard } from "../shard/shard.ts";
 import type { RemoteClaim, RemoteShard } from "./remote-shard.ts";
 import type { ClaimHandle, ClaimOutcome, ClaimRequest } from "./router.ts";
 import type { OperationMetrics } from "./router-metrics.ts";
-import { earlier, WaitList } from "./wait-list.ts";
+import { WaitLists } from "./wait-lists.ts";
 import { Waiter, type WaiterOwner } from "./waiter.ts";
 import { anyQueue, type Elsewhere, type WorkQueue, type WorkSource } from "./work-source.ts";
 
@@ -38,26 +38,20 @@ export interface WaiterDeps {
 /** A wait ends up to this much early, never late (SPEC section 7). */
 const earlyMs = 250;
 
-interface TenantLists {
-  readonly any: WaitList<Waiter>;
-  readonly byQueue: Map<string, WaitList<Waiter>>;
-}
-
 export class Waiters implements WaiterOwner {
   private readonly deps: WaiterDeps;
-  private readonly tenants = new Map<string, TenantLists>();
+  private readonly lists = new WaitLists<Waiter>();
   /** Tasks asked for by claims on their way, by the queue that they were sent for. */
   private readonly asked = new Map<WorkQueue, number>();
   private order = 0;
   private turn = 0;
-  private waitingCount = 0;
 
   constructor(deps: WaiterDeps) {
     this.deps = deps;
   }
 
   get waiting(): number {
-    return this.waitingCount;
+    return this.lists.count;
   }
 
   claim(request: ClaimRequest, done: (outcome: ClaimOutcome) => void): ClaimHandle {
@@ -72,7 +66,7 @@ export class Waiters implements WaiterOwner {
       const { elsewhere, timers } = this.deps;
       if (elsewhere) elsewhere.ask(request.tenant, request.queues, () => this.tryNow(waiter));
       else timers.soon(() => this.finish(waiter, { kind: "empty" }));
-    } else if (this.waitingCount >= limits.waitingClaims) {
+    } else if (!this.lists.hasRoom(waiter)) {
       const error = new QueueError("overloaded", "too many claims are waiting");
       this.deps.timers.soon(() => this.finish(waiter, { kind: "failed", error }));
     } else {
@@ -152,58 +146,29 @@ export class Waiters implements WaiterOwner {
     return isClaimable(queue) ? queue.readyTotal - (this.asked.get(queue) ?? 0) : 0;
   }
 
-  private lists(tenant: string): TenantLists {
-    let lists = this.tenants.get(tenant);
-    if (!lists) {
-      lists = { any: new WaitList(), byQueue: new Map() };
-      this.tenants.set(tenant, lists);
-    }
-    return lists;
-  }
-
   private wait(waiter: Waiter): void {
     const { tenant, queues } = waiter.request;
-    const lists = this.lists(tenant);
     waiter.state = "waiting";
-    this.waitingCount++;
-    if (queues === null) {
-      waiter.lists.push(lists.any);
-    } else {
-      for (const name of queues) {
-        let list = lists.byQueue.get(name);
-        if (!list) {
-          list = new WaitList();
-          lists.byQueue.set(name, list);
-        }
-        waiter.lists.push(list);
-      }
-    }
-    for (const list of waiter.lists) list.add(waiter);
+    this.lists.add(waiter);
     this.deps.elsewhere?.watch(tenant, queues);
     // Here, since a claim that found work at first may come to wait when another one was faster.
     if (!waiter.timer && Number.isFinite(waiter.request.waitMs)) this.setTimer(waiter);
   }
 
   private leaveLists(waiter: Waiter): void {
-    waiter.state = "over";
-    this.waitingCount--;
-    for (const list of waiter.lists) list.left();
-    waiter.lists = [];
     const { tenant, queues } = waiter.request;
+    waiter.state = "over";
+    this.lists.remove(waiter);
     this.deps.elsewhere?.unwatch(tenant, queues);
-    if (!queues) return;
-    // Names come from outside: an emptied list is not kept.
-    const { byQueue } = this.lists(tenant);
-    for (const name of queues) if (byQueue.get(name)?.live === 0) byQueue.delete(name);
   }
 
   /** A queue has ready tasks: claims that wait for it go on. */
   wake(source: WorkSource, queue: WorkQueue): void {
-    const lists = this.tenants.get(queue.tenant.name);
     const { elsewhere } = this.deps;
-    if (!lists && !elsewhere) return;
+    // Of hearsay each word concerns those who asked for it: there is another one for any queue.
+    const named = queue.isTold === true && queue.name !== anyQueue;
     while (this.room(queue) > 0) {
-      const waiter = lists && firstFor(lists, queue);
+      const waiter = this.lists.first(queue.tenant.name, queue.name, named);
       if (!waiter) {
         if (!queue.isTold) elsewhere?.spare(queue);
         return;
@@ -353,13 +318,9 @@ export class Waiters implements WaiterOwner {
 
   /** Ends every waiting claim with this error. */
   failAll(error: QueueError): void {
-    for (const lists of this.tenants.values()) {
-      for (const list of [lists.any, ...lists.byQueue.values()]) {
-        for (let waiter = list.first(); waiter; waiter = list.first()) {
-          this.leaveLists(waiter);
-          this.finish(waiter, { kind: "failed", error });
-        }
-      }
+    for (const waiter of this.lists.drained()) {
+      this.leaveLists(waiter);
+      this.finish(waiter, { kind: "failed", error });
     }
   }
 }
@@ -368,13 +329,6 @@ interface Found {
   readonly source: WorkSource;
   readonly queue: WorkQueue;
   readonly priority: number;
-}
-
-/** Who has waited longest for a queue. */
-function firstFor({ any, byQueue }: TenantLists, queue: WorkQueue): Waiter | undefined {
-  const named = byQueue.get(queue.name)?.first();
-  // Of hearsay each word concerns those who asked for it: there is another one for any queue.
-  return queue.isTold && queue.name !== anyQueue ? named : earlier(named, any.first());
 }
 
 function headPriority(queue: WorkQueue): number {

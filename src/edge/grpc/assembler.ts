@@ -10,6 +10,8 @@ import { type BlockPool, Gatherer } from "../../base/gather.ts";
 import { limits } from "../../base/limits.ts";
 
 const headBytes = 5;
+/** Messages of one piece that are handed out; grpc-js reads all of them before any is wanted. */
+const messagesAtOnce = 16;
 
 /** Hears of what a call gathers. */
 export interface Gathering {
@@ -22,6 +24,8 @@ export interface AssembledCall {
   /** Stops and goes on to take data off the connection. */
   pause(): void;
   resume(): void;
+  /** Puts data back, to be taken again before what follows; only while it is paused. */
+  putBack(piece: Buffer): void;
   /** Ends the call with RESOURCE_EXHAUSTED. */
   exhaust(details: string): void;
 }
@@ -46,12 +50,17 @@ export class MessageAssembler {
 
   /**
    * Takes a piece.
-   * @returns the messages that end in it, with their heads, each in a buffer of its own
+   * @returns the messages that end in it, the first few, with their heads, each in a buffer of its own
    * @throws Error for a message that is too long: its text is what the call ends with
    */
   write(piece: Buffer): Buffer[] {
     const messages: Buffer[] = [];
     for (let at = 0; at < piece.length && !this.isOver; ) {
+      if (messages.length === messagesAtOnce) {
+        this.call.pause();
+        this.call.putBack(piece.subarray(at));
+        break;
+      }
       const message = this.headLength === 0 ? this.whole(piece, at) : null;
       if (message !== null) {
         messages.push(message);

@@ -16,8 +16,9 @@ import type { Gathering, MessageAssembler } from "./assembler.ts";
 const blockBytes = 16 * KiB;
 const spareBlocks = 256;
 
-/** Bytes held somewhere, and in all that this is a part of. */
+/** Frames and bytes held somewhere, and in all that this is a part of. */
 export class Held {
+  frames = 0;
   bytes = 0;
   private readonly whole: Held | null;
 
@@ -25,9 +26,14 @@ export class Held {
     this.whole = whole;
   }
 
-  add(bytes: number): void {
+  add(frames: number, bytes: number): void {
+    this.frames += frames;
     this.bytes += bytes;
-    this.whole?.add(bytes);
+    this.whole?.add(frames, bytes);
+  }
+
+  clear(): void {
+    this.add(-this.frames, -this.bytes);
   }
 }
 
@@ -39,26 +45,57 @@ export class NodeFlow {
   readonly outbound = new Held(null);
 }
 
+/** The part of an HTTP/2 session that bounds what its client may send. */
+export interface SessionSettings {
+  readonly destroyed: boolean;
+  settings(settings: { readonly initialWindowSize: number }): void;
+}
+
 export class ConnectionFlow implements Gathering {
   private readonly node: NodeFlow;
+  private readonly session: SessionSettings | null;
+  private streams = 0;
+  private isCrowd = false;
   /** Frames that were read and not yet answered. */
-  private readonly inWork: Held;
+  readonly inWork: Held;
   /** Answers that were not yet taken. */
-  private readonly outbound: Held;
+  readonly outbound: Held;
+  /** Names of queues. */
+  readonly names = new Held(null);
   /** Calls within a message, by when it began, and their bytes. */
   private readonly held = new Map<MessageAssembler, number>();
   private readonly paused = new Set<MessageAssembler>();
   private bytes = 0;
 
-  constructor(node: NodeFlow) {
+  constructor(node: NodeFlow, session: SessionSettings | null) {
     this.node = node;
+    this.session = session;
     this.inWork = new Held(node.inWork);
     this.outbound = new Held(node.outbound);
   }
 
   /** The part of one call. */
   call(): CallFlow {
-    return new CallFlow(this.node, this.inWork, this.outbound);
+    return new CallFlow(this.node, this);
+  }
+
+  streamBegan(): void {
+    this.streams++;
+    if (!this.isCrowd && this.streams > limits.grpcCrowdStreams) this.setCrowd(true);
+  }
+
+  streamEnded(): void {
+    this.streams--;
+    if (this.isCrowd && this.streams <= limits.grpcCrowdStreams / 2) this.setCrowd(false);
+  }
+
+  /** The windows of many streams must not add up to what one client should not fill. */
+  private setCrowd(isCrowd: boolean): void {
+    const { session } = this;
+    this.isCrowd = isCrowd;
+    if (session === null || session.destroyed) return;
+    const initialWindowSize = isCrowd ? limits.grpcWindowBytesCrowd : limits.grpcWindowBytes;
+    session.settings({ initialWindowSize });
   }
 
   holds(assembler: MessageAssembler, bytes: number): void {
@@ -109,64 +146,78 @@ export class ConnectionFlow implements Gathering {
 /** What one call holds, beside unfinished messages. */
 export class CallFlow {
   private readonly node: NodeFlow;
-  private readonly ofWork: Held;
-  private readonly ofOutbound: Held;
-  private readonly inWork: Held;
-  private readonly outbound: Held;
-  private frames = 0;
+  private readonly connection: ConnectionFlow;
+  readonly inWork: Held;
+  readonly outbound: Held;
+  private readonly names: Held;
   private isOver = false;
 
-  constructor(node: NodeFlow, inWork: Held, outbound: Held) {
+  constructor(node: NodeFlow, connection: ConnectionFlow) {
     this.node = node;
-    this.ofWork = inWork;
-    this.ofOutbound = outbound;
-    this.inWork = new Held(inWork);
-    this.outbound = new Held(outbound);
+    this.connection = connection;
+    this.inWork = new Held(connection.inWork);
+    this.outbound = new Held(connection.outbound);
+    this.names = new Held(connection.names);
   }
 
   /** Frames that wait for their answers. */
   get framesInWork(): number {
-    return this.frames;
+    return this.inWork.frames;
   }
 
   /** So many frames are in work now, or, below 0, no longer. */
   work(frames: number, bytes: number): void {
-    if (this.isOver) return;
-    this.frames += frames;
-    this.inWork.add(bytes + frames * limits.grpcFrameBytes);
+    if (!this.isOver) this.inWork.add(frames, bytes + frames * limits.grpcInboundFrameBytes);
   }
 
   /** So many frames wait to be taken, or, below 0, no longer. */
   wait(frames: number, bytes: number): void {
-    if (!this.isOver) this.outbound.add(bytes + frames * limits.grpcFrameBytes);
+    if (!this.isOver) this.outbound.add(frames, bytes + frames * limits.grpcOutboundFrameBytes);
+  }
+
+  /** Bytes of names on the call's connection. */
+  get nameBytes(): number {
+    return this.connection.names.bytes;
+  }
+
+  /** So many bytes of names are held now, or, below 0, no longer. */
+  name(bytes: number): void {
+    if (!this.isOver) this.names.add(0, bytes);
   }
 
   /** Nothing more should be read: too much is in work. Who has little in work may go on. */
   get isFull(): boolean {
-    const { inWork, ofWork, node, frames } = this;
-    if (inWork.bytes > limits.grpcInboundBytes || frames > limits.grpcInboundFrames) return true;
+    const { inWork, connection, node } = this;
+    if (inWork.bytes > limits.grpcInboundBytes || inWork.frames > limits.grpcInboundFrames)
+      return true;
     if (inWork.bytes <= limits.grpcInboundShare) return false;
     return (
-      ofWork.bytes > limits.grpcInboundBytesConnection ||
+      connection.inWork.bytes > limits.grpcInboundBytesConnection ||
       node.inWork.bytes > limits.grpcInboundBytesNode
     );
   }
 
   /** More waits to be taken than should be given on top. Who takes all may go on. */
   get isCrowded(): boolean {
-    const { outbound, ofOutbound, node } = this;
-    if (outbound.bytes > limits.grpcOutboundBytes) return true;
-    if (outbound.bytes <= limits.grpcOutboundShare) return false;
+    const bytes = toBeTaken(this);
+    if (bytes > limits.grpcOutboundBytes) return true;
+    if (bytes <= limits.grpcOutboundShare) return false;
     return (
-      ofOutbound.bytes > limits.grpcOutboundBytesConnection ||
-      node.outbound.bytes > limits.grpcOutboundBytesNode
+      toBeTaken(this.connection) > limits.grpcOutboundBytesConnection ||
+      toBeTaken(this.node) > limits.grpcOutboundBytesNode
     );
   }
 
   /** The call is over: what it holds is let go. */
   end(): void {
     this.isOver = true;
-    this.inWork.add(-this.inWork.bytes);
-    this.outbound.add(-this.outbound.bytes);
+    this.inWork.clear();
+    this.outbound.clear();
+    this.names.clear();
   }
+}
+
+/** What waits to be taken, and the answers to what is in work: of each frame one at least. */
+function toBeTaken(of: { readonly inWork: Held; readonly outbound: Held }): number {
+  return of.outbound.bytes + of.inWork.frames * limits.grpcOutboundFrameBytes;
 }

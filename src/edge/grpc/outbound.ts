@@ -64,7 +64,7 @@ export class Outbound<Cargo> {
     while (this.handed < this.frames.length) {
       if (this.handed > this.head && this.handedBytes >= limits.grpcHandedBytes) return;
       const frame = this.frames[this.handed++] as Buffer;
-      this.handedBytes += frame.length;
+      this.handedBytes += frame.length + limits.grpcOutboundFrameBytes;
       this.sink.write(frame, this.onWritten);
     }
   }
@@ -73,7 +73,7 @@ export class Outbound<Cargo> {
     const { length } = this.frames[this.head] as Buffer;
     this.bytes -= length;
     this.events.waits(-1, -length);
-    this.handedBytes -= length;
+    this.handedBytes -= length + limits.grpcOutboundFrameBytes;
     this.head++;
     this.waitingSinceMs = this.now();
     if (this.isEmpty) {

@@ -14,7 +14,12 @@ import {
 } from "@grpc/grpc-js";
 import { assert } from "../../base/assert.ts";
 import { MessageAssembler } from "./assembler.ts";
-import { type CallFlow, ConnectionFlow, NodeFlow } from "./connection-flow.ts";
+import {
+  type CallFlow,
+  ConnectionFlow,
+  NodeFlow,
+  type SessionSettings,
+} from "./connection-flow.ts";
 
 export class ReadGate {
   private isOpen = true;
@@ -62,10 +67,11 @@ export function createReadGates(): ReadGates {
   const node = new NodeFlow();
   const connectionOf = ({ session }: Http2Stream): ConnectionFlow => {
     // A stream without a session is over already.
-    let connection = session && connections.get(session);
+    if (!session) return new ConnectionFlow(node, null);
+    let connection = connections.get(session);
     if (!connection) {
-      connection = new ConnectionFlow(node);
-      if (session) connections.set(session, connection);
+      connection = new ConnectionFlow(node, session);
+      connections.set(session, connection);
     }
     return connection;
   };
@@ -87,9 +93,10 @@ interface Inner {
 }
 
 interface Http2Stream {
-  readonly session: object | undefined;
+  readonly session: SessionSettings | undefined;
   pause(): void;
   resume(): void;
+  unshift(piece: Buffer): void;
   once(event: "close", listener: () => void): void;
 }
 
@@ -111,6 +118,7 @@ function assembleMessages(
     {
       pause: () => stream.pause(),
       resume: () => stream.resume(),
+      putBack: (piece) => stream.unshift(piece),
       exhaust: (details) => {
         call.sendStatus({ code: status.RESOURCE_EXHAUSTED, details, metadata: null });
       },
@@ -119,7 +127,11 @@ function assembleMessages(
     node.pool,
   );
   inner.decoder = assembler;
-  stream.once("close", () => assembler.drop());
+  connection.streamBegan();
+  stream.once("close", () => {
+    assembler.drop();
+    connection.streamEnded();
+  });
 }
 
 class GatedCall extends ServerInterceptingCall {

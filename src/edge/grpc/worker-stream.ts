@@ -26,6 +26,7 @@ import type {
 import { brokenProtocol, statusOf, statusOfReady } from "./error-mapper.ts";
 import { clamp, isQueueName, isWorkerId } from "./fields.ts";
 import { HeldLeases } from "./held-leases.ts";
+import { ReadyNames } from "./ready-names.ts";
 import { SettleQueue } from "./settle-queue.ts";
 import { type StreamContext, StreamCore, type StreamDeps } from "./stream-core.ts";
 
@@ -45,6 +46,7 @@ export class WorkerStream {
   private readonly onOpen: (stream: WorkerStream) => void;
   private readonly held = new HeldLeases();
   private readonly slots = new Set<Slot>();
+  private readonly names: ReadyNames;
   /** Slots without a claim, in order. Invariant: empty unless the stream is crowded. */
   private deferred: Slot[] = [];
   private settles: SettleQueue | null = null;
@@ -65,6 +67,7 @@ export class WorkerStream {
   ) {
     this.deps = deps;
     this.onOpen = onOpen;
+    this.names = new ReadyNames(context.gate.flow);
     this.core = new StreamCore("worker", deps, context);
     this.core.start((event) => this.greet(event as WorkerHello), {
       handle: (event) => this.handle(event),
@@ -161,14 +164,25 @@ export class WorkerStream {
     if (this.isDraining) return;
     const refused = this.refusalOf(ready);
     if (refused !== null) {
-      this.core.sendError(refused);
-      this.core.end(statusOf(refused));
+      this.refuseReady(refused);
       return;
     }
-    const slot: Slot = { request: this.requestOf(ready), handle: null };
+    const request = this.requestOf(ready);
+    const queues = request.queues && this.names.take(request.queues);
+    if (request.queues !== null && queues === null) {
+      const text = "waiting Readys name too many different queues on this connection";
+      this.refuseReady(new QueueError("rate_limited", text));
+      return;
+    }
+    const slot: Slot = { request: { ...request, queues }, handle: null };
     this.slots.add(slot);
     if (this.core.isCrowded) this.deferred.push(slot);
     else this.claim(slot);
+  }
+
+  private refuseReady(error: QueueError): void {
+    this.core.sendError(error);
+    this.core.end(statusOf(error));
   }
 
   private refusalOf(ready: Ready): QueueError | null {
@@ -211,7 +225,7 @@ export class WorkerStream {
     slot.handle = null;
     switch (outcome.kind) {
       case "granted":
-        this.slots.delete(slot);
+        this.leave(slot);
         this.give(slot.request.count, outcome.grants);
         return;
       case "empty":
@@ -220,9 +234,14 @@ export class WorkerStream {
         this.flowChanged();
         return;
       case "failed":
-        this.slots.delete(slot);
+        this.leave(slot);
         this.failReady(outcome.error);
     }
+  }
+
+  private leave(slot: Slot): void {
+    this.slots.delete(slot);
+    if (slot.request.queues !== null) this.names.release(slot.request.queues);
   }
 
   private give(count: number, grants: readonly Grant[]): void {
