@@ -35,6 +35,8 @@ export interface Member {
   /** Payloads applied, in order; entries without payload are left out. */
   readonly applied: string[];
   readonly reads: { requestId: number; index: number }[];
+  /** Carries out a change of the membership instead of the core alone. */
+  applyChange?: (entry: Entry) => void;
 }
 
 /** Entries of the given terms, from index 1 on (or `first`), with `<index>@<term>` as payload. */
@@ -170,8 +172,10 @@ export function carryOut(member: Member): Ready {
   if (ready.hardState !== null) log.hardState = ready.hardState;
   if (ready.snapshot !== null) log.applySnapshot(ready.snapshot);
   log.append(ready.entries);
-  for (const { index, term, type, data } of ready.committedEntries) {
-    if (type !== "normal") node.applyConfChange(decodeConfChange(data));
+  for (const entry of ready.committedEntries) {
+    const { index, term, type, data } = entry;
+    if (type !== "normal" && member.applyChange) member.applyChange(entry);
+    else if (type !== "normal") node.applyConfChange(decodeConfChange(data));
     else if (data.length > 0) member.applied.push(data.toString());
     log.newest = { index, term, membership: node.membership };
   }
