@@ -94,6 +94,7 @@ function linesMatch(expected: readonly string[], actual: readonly string[]): boo
 /** The drawing above the result is not compared. */
 function lastLineMatches(expected: readonly string[], actual: readonly string[]): boolean {
   const wanted = expected[expected.length - 1] ?? "";
+  if (wanted.startsWith("error: ")) return (actual[0] ?? "").startsWith("error: ");
   return wanted.replace(/^<empty majority quorum>/, "") === actual[actual.length - 1];
 }
 
@@ -119,16 +120,16 @@ function runQuorum(block: Block): string[] {
   const isZero = argValues(block.args, "cfgj")?.[0] === "zero";
   const idsJoint = isZero ? [] : idsOf(block.args, "cfgj");
   const all = [...new Set([...ids, ...idsJoint])];
+  const given = argValues(block.args, block.command === "vote" ? "votes" : "idx") ?? [];
+  if (given.length !== all.length) return [`error: ${all.length} voters, ${given.length} inputs`];
   if (block.command === "vote") {
-    const votes = argValues(block.args, "votes") ?? [];
     const voteOf = (id: StoreId): boolean | undefined => {
-      const vote = votes[all.indexOf(id)];
+      const vote = given[all.indexOf(id)];
       return vote === "y" ? true : vote === "n" ? false : undefined;
     };
     const result = jointVoteResult(ids, idsJoint, voteOf);
     return [{ won: "VoteWon", lost: "VoteLost", pending: "VotePending" }[result]];
   }
-  const given = argValues(block.args, "idx") ?? [];
   const ackOf = (id: StoreId): number | undefined => {
     const text = given[all.indexOf(id)];
     return text === undefined || text === "_" ? undefined : toNumber(text);
