@@ -1,7 +1,10 @@
 /** Where things lie. */
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 export const packageFolder = new URL("../", import.meta.url);
+
+/** Where results are kept, and what is drawn of them. */
+export const resultsFolder = fileURLToPath(new URL("bench/results/", packageFolder));
 
 /** The build that is measured; QUORUMQ_BENCH_DIST names another one, to compare two. */
 export const distFolder =

@@ -5,12 +5,13 @@
  *
  * Exit code 1 when somebody has no valid run; a missed bar is printed and kept, and no error.
  */
+import { drawLatest } from "./chart/draw-latest.ts";
 import { buildLoad } from "./load-build.ts";
 import { describeMachine } from "./measure/machine.ts";
 import type { Measurement } from "./measurement.ts";
 import { type BenchOptions, parseOptions } from "./options.ts";
 import { bullmq } from "./peers/bullmq.ts";
-import { Contest, standingText } from "./peers/contest.ts";
+import { Contest, type Summary, standingText } from "./peers/contest.ts";
 import { nats } from "./peers/nats.ts";
 import { type Peer, PeerMissingError, type Rival } from "./peers/peer.ts";
 import { rabbitmq } from "./peers/rabbitmq.ts";
@@ -38,13 +39,16 @@ async function compete(options: BenchOptions): Promise<void> {
     for await (const ours of cycle(context)) add(own, ours);
     for (const { name, measure } of rivals) add(name, await measure());
   }
-  const ours = contest.standing({ name: own, durability: durabilityText(context) });
+  const durability = durabilityText(context);
+  const ours = contest.standing({ name: own, title: "QuorumQ", durability });
   const standings = [ours, ...rivals.map((rival) => contest.standing(rival, own))];
   console.log(`medians of ${rounds} rounds:`);
   for (const standing of standings) console.log(standingText(standing));
   if (standings.some(({ median }) => median === null)) process.exitCode = 1;
-  const summary = { scenario: "medians", nodes: options.nodes, versions, standings };
+  const { nodes, isQuick } = options;
+  const summary: Summary = { scenario: "medians", nodes, isQuick, versions, standings };
   console.log(`kept as ${writeResults(options.name, machine, [summary, ...contest.measurements])}`);
+  for (const line of await drawLatest()) console.log(line);
 }
 
 /** Those that are installed and have a form with as many nodes. */

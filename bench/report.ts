@@ -1,9 +1,8 @@
 /** Lines for people and a file for programs. */
 import { mkdirSync, writeFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { describeCommit, type Machine } from "./measure/machine.ts";
 import { type Bar, holds, type Measurement, type Throughput } from "./measurement.ts";
-import { packageFolder } from "./paths.ts";
+import { resultsFolder } from "./paths.ts";
 
 const megabyte = 1e6;
 const bytesUnits = /^(rss|mapped|disk)/u;
@@ -38,10 +37,9 @@ export function writeResults(
   machine: Machine,
   measurements: readonly object[],
 ): string {
-  const folder = fileURLToPath(new URL("bench/results/", packageFolder));
-  mkdirSync(folder, { recursive: true });
+  mkdirSync(resultsFolder, { recursive: true });
   const date = new Date().toISOString();
-  const path = `${folder}${date.slice(0, 19).replaceAll(":", "")}-${name}.json`;
+  const path = `${resultsFolder}${date.slice(0, 19).replaceAll(":", "")}-${name}.json`;
   const file = { name, date, commit: describeCommit(), machine, measurements };
   writeFileSync(path, `${JSON.stringify(file, null, 2)}\n`);
   return path;

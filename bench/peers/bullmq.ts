@@ -23,6 +23,7 @@ export const bullmq: Peer = {
 function rival(run: PeerRun, sync: RedisSync) {
   return {
     name: `bullmq ${sync}`,
+    title: `BullMQ on Redis, AOF ${sync}`,
     durability: durability[sync],
     measure: () => measureBullmq(run, sync),
   };

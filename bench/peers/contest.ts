@@ -3,9 +3,21 @@ import { type Measurement, median } from "../measurement.ts";
 import { rateText } from "../report.ts";
 import type { Rival } from "./peer.ts";
 
+/** What a contest leaves in the file of results, before its runs. */
+export interface Summary {
+  readonly scenario: "medians";
+  readonly nodes: number;
+  readonly isQuick: boolean;
+  /** Programs and clients of the peers. */
+  readonly versions: readonly string[];
+  /** QuorumQ first. */
+  readonly standings: readonly Standing[];
+}
+
 /** A rival's line in the results. */
 export interface Standing {
   readonly name: string;
+  readonly title: string;
   readonly durability: string;
   /** Cycles/s, of the valid rounds; null without one. */
   readonly median: number | null;
@@ -30,11 +42,12 @@ export class Contest {
   }
 
   /** @param own - the name under which QuorumQ's runs were added, for all but itself */
-  standing({ name, durability, bar }: Omit<Rival, "measure">, own?: string): Standing {
+  standing({ name, title, durability, bar }: Omit<Rival, "measure">, own?: string): Standing {
     const ours = own === undefined ? null : this.median(own);
     const theirs = this.median(name);
     return {
       name,
+      title,
       durability,
       median: theirs,
       rounds: this.rates.get(name)?.length ?? 0,

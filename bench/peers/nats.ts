@@ -25,6 +25,12 @@ const labels: Readonly<Record<NatsMode, string>> = {
   counted: "publish acks counted by hand, acks only sent",
 };
 
+const titles: Readonly<Record<NatsMode, string>> = {
+  api: "js.publish",
+  awaited: "js.publish, acks awaited",
+  counted: "acks counted by hand",
+};
+
 /** What is promised beside the faster way of those that its own interface has, by nodes. */
 const bars: ReadonlyMap<number, number> = new Map([
   [1, 2.2],
@@ -46,6 +52,7 @@ function rival(run: PeerRun, mode: NatsMode): Rival {
   const bar = mode === barMode ? bars.get(run.nodes) : undefined;
   return {
     name: `nats ${mode}`,
+    title: `NATS JetStream, ${titles[mode]}`,
     durability: durabilityOf(run),
     measure: () => measureNats(run, mode),
     ...(bar !== undefined && { bar }),

@@ -20,6 +20,8 @@ export interface PeerRun {
 export interface Rival {
   /** Unique; names it in the results. */
   readonly name: string;
+  /** For people who have not read how it is measured. */
+  readonly title: string;
   /** When an acknowledged task is safe. */
   readonly durability: string;
   /** How many times as fast QuorumQ shall be, if that is promised. */

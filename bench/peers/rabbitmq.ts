@@ -17,6 +17,7 @@ export const rabbitmq: Peer = {
   rivals: (run) => [
     {
       name: "rabbitmq quorum",
+      title: "RabbitMQ, quorum queue",
       durability: durabilityOf(run),
       measure: () => measureRabbitmq(run),
       ...(run.nodes > 1 && { bar: clusterBar }),

@@ -28,7 +28,7 @@ function run(cyclesPerSecond: number, problems: readonly string[] = []): Measure
   };
 }
 
-const rival = { name: "other", durability: "fsync before every ack" };
+const rival = { name: "other", title: "Another", durability: "fsync before every ack" };
 
 describe("a contest", () => {
   test("compares the medians of both", () => {
