@@ -188,9 +188,9 @@ export const limits = {
   httpCloseMs: 30_000,
   /** Origins of other sites that may be allowed to call. */
   corsOrigins: 32,
-  /** Lines per second about what was refused; the rest is counted. */
-  refusalLines: 50,
-  /** Ms from which on a request is logged as slow, by default. */
+  /** Lines per second about what was refused, and as many about what was slow; the rest is counted. */
+  boundedLines: 50,
+  /** Ms from which on a request, or a frame of a stream, is logged as slow, by default. */
   httpSlowMs: 1_000,
   /** A wait ends this many ms before its time (0 to 500 are promised). */
   waitMarginMs: 200,

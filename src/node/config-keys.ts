@@ -61,7 +61,7 @@ export const configKeys = {
   "http.slowMs": key(
     integer(1, 3_600_000),
     limits.httpSlowMs,
-    "ms from which on a request is logged as slow, its waiting apart",
+    "ms from which on a request, or a stream's frame, is logged as slow, its waiting apart",
   ),
   "grpc.addr": key(listeners(), [loopback(9092)], "gRPC listener, or two; each serves everything", {
     aliases: ["PRODUCER_STREAM_ADDR", "WORKER_STREAM_ADDR"],

@@ -1,4 +1,4 @@
-/** The metrics of store, shards and router. Names and meanings: README, "Metrics". */
+/** The metrics of store, shards and router. Names and meanings: deploy/OPERATIONS.md, "Metrics". */
 import type { GaugeSample, Metrics } from "../base/effects.ts";
 import { limits } from "../base/limits.ts";
 
@@ -56,6 +56,11 @@ export function createRouterMetrics(metrics: Metrics): RouterMetrics {
     ),
   });
   return { create: operation("create"), claim: operation("claim"), settle: operation("settle") };
+}
+
+/** Always 1: its labels say which node runs which version. */
+export function tellNode(metrics: Metrics, node: string, version: string): void {
+  metrics.gauge("quorumq_node_info", "Name and version of the node", { node, version }).set(1);
 }
 
 export interface ShardSampler {

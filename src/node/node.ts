@@ -33,7 +33,12 @@ import { hashLayout, peerListener, recordedNodes, shardCountOf } from "./hash-la
 import { createHashNetwork } from "./hash-network.ts";
 import type { ManagedNode, NodeEffects } from "./lifecycle.ts";
 import { createNetwork, type Network, storedCluster } from "./network.ts";
-import { createRouterMetrics, type ShardSampler, startShardMetrics } from "./node-metrics.ts";
+import {
+  createRouterMetrics,
+  type ShardSampler,
+  startShardMetrics,
+  tellNode,
+} from "./node-metrics.ts";
 import { openReplica } from "./open-replica.ts";
 import { packageVersion } from "./package-version.ts";
 
@@ -293,8 +298,10 @@ class QueueNode implements ManagedNode {
         payloadBytes: config.limits.payloadBytes,
         defaultMaxAttempts: config.defaults.maxAttempts,
         defaultLeaseMs: config.defaults.leaseSeconds * 1000,
+        slowMs: config.http.slowMs,
       },
     );
+    tellNode(metrics, this.nodeId, self.version);
     const { grpc: streams } = this;
     metrics.gaugeFrom("quorumq_grpc_streams", "Open gRPC streams", () => {
       const { producer, worker } = streams.streamCounts;
@@ -315,7 +322,7 @@ class QueueNode implements ManagedNode {
       const bound = await this.metricsServer.listen();
       addresses["metrics"] = `${bound.host}:${bound.port}`;
     }
-    logger.info("node listens", addresses);
+    logger.info("node listens", { version: self.version, ...addresses });
   }
 
   async reloadTokens(): Promise<void> {

@@ -110,6 +110,11 @@ export function startProcessMetrics(metrics: Metrics): ProcessMetrics {
       { value: system / 1e6, labels: { mode: "system" } },
     ];
   });
+  metrics.gaugeFrom(
+    "quorumq_process_start_time_seconds",
+    "When the process started, in seconds since 1970",
+    () => [{ value: performance.timeOrigin / 1000 }],
+  );
   metrics.gaugeFrom("quorumq_process_heap_bytes", "JavaScript heap in use", () => [
     { value: process.memoryUsage().heapUsed },
   ]);

@@ -111,6 +111,7 @@ export class ProducerStream {
     const frames = this.lone;
     this.lone = [];
     this.loneBatch = null;
+    const sinceMs = this.core.nowMs();
     batch.send(null, (results) => {
       let bytes = 0;
       for (const [i, frame] of frames.entries()) {
@@ -118,7 +119,7 @@ export class ProducerStream {
         this.core.write(encodeCreateAcks(frame, results, i));
       }
       this.lookForLeader(results);
-      this.core.answered(frames.length, bytes);
+      this.core.answered(frames.length, bytes, sinceMs);
     });
   }
 
@@ -153,13 +154,14 @@ export class ProducerStream {
 
   private sendFrame(frame: CreateFrame, batch: CreateBatch): void {
     const bytes = frame.buffer.length;
+    const sinceMs = this.core.nowMs();
     this.core.took(bytes);
     const isBroken = frame.runId !== null && frame.runId.length !== runIdBytes;
     const checked = isBroken ? this.refusedBatch(frame) : batch;
     checked.send(isBroken ? null : frame.runId, (results) => {
       this.core.write(encodeCreateAcks(frame, results));
       this.lookForLeader(results);
-      this.core.answered(1, bytes);
+      this.core.answered(1, bytes, sinceMs);
     });
   }
 

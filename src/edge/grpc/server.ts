@@ -9,9 +9,9 @@ import { createServer, type Server as NetServer, type Socket } from "node:net";
 import * as grpc from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation } from "grpc-health-check";
+import { createEdgeLogs } from "../../api/bounded-log.ts";
 import { loadWire } from "../../api/proto.ts";
 import type { ProducerClientEvent, WorkerClientEvent } from "../../api/proto-events.ts";
-import { RefusalLog } from "../../api/refusal-log.ts";
 import { limits } from "../../base/limits.ts";
 import type { CancelNotice } from "../../router/router.ts";
 import { brokenProtocol } from "./error-mapper.ts";
@@ -21,7 +21,7 @@ import type { StreamContext, StreamDeps } from "./stream-core.ts";
 import { StreamSet } from "./stream-set.ts";
 import { WorkerStream } from "./worker-stream.ts";
 
-export type GrpcServerDeps = Omit<StreamDeps, "wire" | "rules" | "refusals">;
+export type GrpcServerDeps = Omit<StreamDeps, "wire" | "rules" | "slowMs" | "logs">;
 
 export interface GrpcServerOptions {
   readonly addresses: readonly { readonly host: string; readonly port: number }[];
@@ -30,6 +30,8 @@ export interface GrpcServerOptions {
   /** For tasks and Readys that say nothing. */
   readonly defaultMaxAttempts: number;
   readonly defaultLeaseMs: number;
+  /** Ms from which on a frame is logged as slow. */
+  readonly slowMs: number;
 }
 
 export interface GrpcServer {
@@ -67,9 +69,9 @@ class StreamServer implements GrpcServer {
   private isServing: boolean | null = null;
 
   constructor(deps: GrpcServerDeps, options: GrpcServerOptions) {
-    const { payloadBytes, defaultMaxAttempts, defaultLeaseMs } = options;
+    const { payloadBytes, defaultMaxAttempts, defaultLeaseMs, slowMs } = options;
     const rules = { payloadBytes, maxAttempts: defaultMaxAttempts, leaseMs: defaultLeaseMs };
-    this.deps = { ...deps, wire: loadWire(), rules, refusals: new RefusalLog(deps) };
+    this.deps = { ...deps, wire: loadWire(), rules, slowMs, logs: createEdgeLogs(deps) };
     this.options = options;
     // It would write what clients send to standard error, past our log and without a bound.
     grpc.setLogVerbosity(grpc.logVerbosity.NONE);
@@ -165,12 +167,14 @@ class StreamServer implements GrpcServer {
   ): void {
     const gate = this.gates.gateOf(call.metadata);
     const refusal = this.streams.refusal;
+    const requestId = `${this.deps.node.nodeId}-g${++this.streamsMade}`;
     if (gate === undefined || refusal !== null) {
       const status = refusal ?? brokenProtocol("FAILED_PRECONDITION", "no way in");
+      const fields = { stream: requestId, service: call.getPath(), status: status.code };
+      this.deps.logs.refusals.note("stream refused", fields);
       call.emit("error", Object.assign(new Error(status.details), status));
       return;
     }
-    const requestId = `${this.deps.node.nodeId}-g${++this.streamsMade}`;
     const stream: ProducerStream | WorkerStream = make({
       call,
       gate,

@@ -29,8 +29,10 @@ export interface SettleQueueDeps {
   took(bytes: number): void;
   /** A frame's answers, from `at` on, and the ack to be sent. */
   settled(frame: SettleFrame, results: SettleResults, at: number, ack: Buffer): void;
-  /** All frames of a batch are answered. */
-  answered(frames: number, bytes: number): void;
+  /** Ms, on the monotonic clock. */
+  nowMs(): number;
+  /** All frames of a batch, sent at `sinceMs`, are answered. */
+  answered(frames: number, bytes: number, sinceMs: number): void;
 }
 
 const noResults = {
@@ -95,6 +97,7 @@ export class SettleQueue {
   }
 
   private send(batch: SettleBatch, frames: readonly SettleFrame[]): void {
+    const sinceMs = this.deps.nowMs();
     batch.send((results) => {
       let at = 0;
       let bytes = 0;
@@ -103,7 +106,7 @@ export class SettleQueue {
         at += frame.count;
         bytes += frame.buffer.length;
       }
-      this.deps.answered(frames.length, bytes);
+      this.deps.answered(frames.length, bytes, sinceMs);
     });
   }
 }

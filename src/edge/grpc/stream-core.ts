@@ -5,10 +5,10 @@
  *       └──────────────────────────────────────┘              (or the client is gone, at any time)
  */
 import type { ServerDuplexStream } from "@grpc/grpc-js";
+import type { EdgeLogs } from "../../api/bounded-log.ts";
 import type { Wire } from "../../api/proto.ts";
 import type { StreamName } from "../../api/proto-cold.ts";
 import type { WireNode } from "../../api/proto-events.ts";
-import type { RefusalLog } from "../../api/refusal-log.ts";
 import {
   failedPreconditionName,
   grpcErrorText,
@@ -47,7 +47,9 @@ export interface StreamDeps {
   readonly node: NodeInfo;
   readonly wire: Wire;
   readonly rules: CreateRules & { readonly leaseMs: number };
-  readonly refusals: RefusalLog;
+  /** Ms from which on a frame that waits for its answer is logged as slow. */
+  readonly slowMs: number;
+  readonly logs: EdgeLogs;
 }
 
 export type StreamCall<Event> = ServerDuplexStream<Event, Buffer>;
@@ -126,6 +128,10 @@ export class StreamCore<Event extends { readonly kind: string }> {
     return this.phase === "open";
   }
 
+  nowMs(): number {
+    return this.deps.clock.monotonicMs();
+  }
+
   get isOver(): boolean {
     return this.phase === "over";
   }
@@ -163,9 +169,17 @@ export class StreamCore<Event extends { readonly kind: string }> {
     this.updateGate();
   }
 
-  /** Frames of so many bytes were answered. */
-  answered(frames: number, bytes: number): void {
+  /**
+   * Frames of so many bytes were answered.
+   * @param sinceMs - when the first of them was taken, on the monotonic clock
+   */
+  answered(frames: number, bytes: number, sinceMs: number): void {
     this.flow.work(-frames, -bytes);
+    const ms = this.nowMs() - sinceMs;
+    if (ms > this.deps.slowMs) {
+      const { requestId: stream, name: service } = this;
+      this.deps.logs.slow.note("slow request", { stream, service, frames, ms: Math.round(ms) });
+    }
     this.updateGate();
     this.maybeFinish();
   }
@@ -196,7 +210,7 @@ export class StreamCore<Event extends { readonly kind: string }> {
     this.status = status;
     if (status.code !== endedWell.code) {
       const { requestId: stream, name: service } = this;
-      this.deps.refusals.note("stream refused", { stream, service, status: status.code });
+      this.deps.logs.refusals.note("stream refused", { stream, service, status: status.code });
     }
     this.context.gate.setOpen(false);
     this.handler?.flowChanged();

@@ -131,8 +131,9 @@ export class WorkerStream {
         this.forget(frame, results, at);
         core.write(ack);
       },
-      answered: (frames, bytes) => {
-        core.answered(frames, bytes);
+      nowMs: () => core.nowMs(),
+      answered: (frames, bytes, sinceMs) => {
+        core.answered(frames, bytes, sinceMs);
         this.endIfDrained();
       },
     });

@@ -2,8 +2,8 @@
  * What the parts of the HTTP edge share: the objects they were given, and the state of the server.
  */
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { createEdgeLogs, type EdgeLogs } from "../../api/bounded-log.ts";
 import { JsonReader } from "../../api/json-reader.ts";
-import { RefusalLog } from "../../api/refusal-log.ts";
 import type { Dialect } from "../../api/schema.ts";
 import { toHttpError } from "../../api/wire-errors.ts";
 import type { Authenticator, Identity } from "../../auth/authenticator.ts";
@@ -62,7 +62,7 @@ export interface HttpContext {
   readonly deps: HttpDeps;
   readonly options: HttpOptions;
   readonly reader: JsonReader;
-  readonly refusals: RefusalLog;
+  readonly logs: EdgeLogs;
   readonly startedMs: number;
   /** Reads that wait for a result; ended when the node drains. */
   readonly waits: Set<AbortController>;
@@ -77,7 +77,7 @@ export function createHttpContext(deps: HttpDeps, options: HttpOptions): HttpCon
     deps,
     options,
     reader: new JsonReader(seed.readInt32BE(0)),
-    refusals: new RefusalLog(deps),
+    logs: createEdgeLogs(deps),
     startedMs: deps.clock.monotonicMs(),
     waits: new Set(),
     isDraining: false,
@@ -109,6 +109,14 @@ export function sendJson(reply: FastifyReply, status: number, text: string): voi
   reply.code(status).header("content-type", jsonType).send(text);
 }
 
+/** What every answer has, those to requests that no hook has seen as well. */
+export function markAnswer(request: FastifyRequest, reply: FastifyReply): void {
+  // Answers tell of a state that changes, some of them of secrets: nobody may keep them.
+  reply.header("cache-control", "no-store");
+  // the name of the request in the log
+  reply.header("x-request-id", request.id);
+}
+
 /** Answers with an error's status, headers and body, and logs that, without what was sent. */
 export function sendError(context: HttpContext, call: ErrorCall, error: QueueError): void {
   const { request, reply, allow } = call;
@@ -130,9 +138,10 @@ export function sendError(context: HttpContext, call: ErrorCall, error: QueueErr
     const text = cause instanceof Error ? (cause.stack ?? cause.message) : error.message;
     context.deps.logger.error("request failed", { ...fields, error: text });
   } else {
-    context.refusals.note("request refused", fields);
+    context.logs.refusals.note("request refused", fields);
   }
   if (context.isDraining) reply.header("connection", "close");
+  markAnswer(request, reply);
   reply.headers(answer.headers);
   sendJson(reply, answer.status, answer.body);
 }

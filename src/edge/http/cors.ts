@@ -5,7 +5,7 @@
 import type { FastifyInstance } from "fastify";
 
 const allowedHeaders = "authorization, content-type, idempotency-key";
-const exposedHeaders = "location, retry-after, www-authenticate";
+const exposedHeaders = "location, retry-after, www-authenticate, x-request-id";
 /** Seconds that a browser may keep the answer to a preflight. */
 const preflightSeconds = "600";
 

@@ -93,6 +93,7 @@ export function answerLast(
     "content-type": "application/json; charset=utf-8",
     "content-length": Buffer.byteLength(body),
     "cache-control": "no-store",
+    "x-request-id": requestId,
     connection: "close",
   });
   response.end(body);
@@ -105,7 +106,7 @@ export function writeRaw(socket: Duplex, error: QueueError, requestId: string, a
   let head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n`;
   for (const [name, value] of Object.entries(headers)) head += `${name}: ${value}\r\n`;
   head += `content-type: application/json; charset=utf-8\r\nconnection: close\r\n`;
-  head += "cache-control: no-store\r\n";
+  head += `cache-control: no-store\r\nx-request-id: ${requestId}\r\n`;
   head += `content-length: ${Buffer.byteLength(body)}\r\n\r\n`;
   socket.end(head + body, () => socket.destroy());
 }

@@ -59,7 +59,9 @@ export function createNodeServers(deps: NodeServerDeps, bounds: HttpBounds): Nod
       // Node hands it out as a socket.
       server.on("connect", (_request, socket) => {
         const error = new QueueError("method_not_allowed", "this is no proxy");
-        writeRaw(socket, error, "connect", "GET, HEAD, OPTIONS, POST");
+        const requestId = genReqId();
+        writeRaw(socket, error, requestId, "GET, HEAD, OPTIONS, POST");
+        deps.refused(requestId, error.code);
       });
       return server;
     },

@@ -5,7 +5,7 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { QueueError } from "../../base/errors.ts";
 import { limits } from "../../base/limits.ts";
-import type { HttpContext } from "./context.ts";
+import { type HttpContext, markAnswer } from "./context.ts";
 
 const hostForm = /^(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?$/u;
 
@@ -16,8 +16,7 @@ export function guardRequests(app: FastifyInstance, context: HttpContext): void 
   const { clock } = context.deps;
   app.addHook("onRequest", (request, reply, done) => {
     request.startedMs = clock.monotonicMs();
-    // Answers tell of a state that changes, some of them of secrets: nobody may keep them.
-    reply.header("cache-control", "no-store");
+    markAnswer(request, reply);
     if (context.isDraining && !watched.has(request.url.replace(/\?.*$/su, ""))) {
       reply.header("connection", "close");
       throw new QueueError("draining", "the node is stopping");

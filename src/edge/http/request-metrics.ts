@@ -6,7 +6,7 @@ import type { HttpContext } from "./context.ts";
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 export function watchRequests(app: FastifyInstance, context: HttpContext): void {
-  const { metrics, clock, logger } = context.deps;
+  const { metrics, clock } = context.deps;
   const classes: Counter[] = [];
   for (let i = 1; i <= 5; i++) {
     const labels = { class: `${i}xx` };
@@ -24,7 +24,7 @@ export function watchRequests(app: FastifyInstance, context: HttpContext): void 
     if (ms - request.waitMs > context.options.slowMs) {
       const route = request.routeOptions.url ?? "none";
       const fields = { requestId: request.id, route, status: reply.statusCode };
-      logger.info("slow request", { ...fields, ms: Math.round(ms) });
+      context.logs.slow.note("slow request", { ...fields, ms: Math.round(ms) });
     }
     done();
   });

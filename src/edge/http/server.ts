@@ -116,7 +116,7 @@ function createApp(context: HttpContext): FastifyInstance {
   const bounds = toBounds(context.options.bounds);
   const { random, timers } = context.deps;
   const refused = (requestId: string, code: ErrorCode) =>
-    context.refusals.note("request refused", { requestId, code });
+    context.logs.refusals.note("request refused", { requestId, code });
   const app = Fastify({
     ...serverOptions({ random, timers, refused }, bounds),
     frameworkErrors: (error, request, reply) => answerThrown(context, error, request, reply),

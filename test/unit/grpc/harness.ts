@@ -4,7 +4,7 @@ import { loadWire, type StreamService } from "../../../src/api/proto.ts";
 import type { WireNode } from "../../../src/api/proto-events.ts";
 import { type Authenticator, createAuthenticator } from "../../../src/auth/authenticator.ts";
 import { sha256OfToken } from "../../../src/auth/token-entries.ts";
-import type { Logger, TimerHandle, Timers } from "../../../src/base/effects.ts";
+import type { LogFields, Logger, TimerHandle, Timers } from "../../../src/base/effects.ts";
 import { createGrpcServer, type GrpcServer } from "../../../src/edge/grpc/server.ts";
 import { ScriptedRouter } from "./scripted-router.ts";
 
@@ -16,6 +16,8 @@ export interface TestServer {
   readonly address: string;
   readonly port: number;
   readonly logged: string[];
+  /** The same with their fields. */
+  readonly lines: readonly { readonly text: string; readonly fields: LogFields }[];
   /** Replaces the nodes and tells the server. */
   setNodes(nodes: readonly WireNode[]): void;
   /** Moves the clock that the edge sees, and runs its sweep. */
@@ -46,8 +48,10 @@ export function tokens() {
 export async function startServer(): Promise<TestServer> {
   const router = new ScriptedRouter();
   const logged: string[] = [];
-  const log = (text: string): void => {
+  const lines: { readonly text: string; readonly fields: LogFields }[] = [];
+  const log = (text: string, fields: LogFields = {}): void => {
     logged.push(text);
+    lines.push({ text, fields });
   };
   const logger: Logger = { debug: log, info: log, warn: log, error: log, child: () => logger };
   let offsetMs = 0;
@@ -93,6 +97,7 @@ export async function startServer(): Promise<TestServer> {
       payloadBytes: 1024 * 1024,
       defaultMaxAttempts: 5,
       defaultLeaseMs: 300_000,
+      slowMs: 1_000,
     },
   );
   const [address] = await server.listen();
@@ -102,6 +107,7 @@ export async function startServer(): Promise<TestServer> {
     address: String(address),
     port: Number(String(address).split(":")[1]),
     logged,
+    lines,
     authenticator,
     setNodes(next) {
       nodes = next;

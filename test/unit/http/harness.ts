@@ -162,6 +162,8 @@ export function assertRefused(answer: Answer, status: number, code: string, fiel
   const seen = { status: answer.status, code: answer.body["code"], field: answer.body["field"] };
   assert.deepEqual(seen, { status, code, field }, answer.text);
   assert.equal(typeof answer.body["error"], "string");
-  assert.match(String(answer.body["requestId"]), /^[0-9a-f]{8}-[0-9a-z]+$|^connect$/u);
+  assert.match(String(answer.body["requestId"]), /^[0-9a-f]{8}-[0-9a-z]+$/u);
+  assert.equal(answer.headers.get("x-request-id"), answer.body["requestId"]);
+  assert.equal(answer.headers.get("cache-control"), "no-store");
   assert.doesNotMatch(answer.text, /node_modules|\.ts:|\bat \w+ \(/u);
 }

@@ -1,6 +1,7 @@
 /** Who belongs to the cluster, and who leads: changed by any admin, whatever its tenant. */
 import type { MemberBody, TransferBody } from "../../../api/schema.ts";
 import { toQueueError } from "../../../api/wire-errors.ts";
+import type { LogFields } from "../../../base/effects.ts";
 import { QueueError } from "../../../base/errors.ts";
 import { limits } from "../../../base/limits.ts";
 import type { MemberNames, MembersAdmin } from "../../../router/members.ts";
@@ -43,7 +44,7 @@ function addMember(routes: RouteSet, body: MemberBody, call: Call): void {
   if (Number(raft.slice(raft.lastIndexOf(":") + 1)) > 65_535) {
     throw outOfRule("raft", "must be host:port, with a port up to 65535");
   }
-  change(routes, call, `member add ${nodeId}`, (members) =>
+  change(routes, call, { name: "member add", target: { member: nodeId } }, (members) =>
     members.add({ nodeId, raft, http, grpc }),
   );
 }
@@ -51,12 +52,15 @@ function addMember(routes: RouteSet, body: MemberBody, call: Call): void {
 function removeMember(routes: RouteSet, call: Call): void {
   refuseQuery(call.request.query, call.dialect);
   const { id } = call.request.params as { readonly id: string };
-  change(routes, call, `member remove ${id}`, (members) => members.remove(id));
+  change(routes, call, { name: "member remove", target: { member: id } }, (members) =>
+    members.remove(id),
+  );
 }
 
 function transfer(routes: RouteSet, body: TransferBody, call: Call): void {
   const { shard = null, to = null } = body;
-  change(routes, call, `leader transfer to ${to ?? "any"}`, (members) =>
+  const target = { shard: shard ?? "all", member: to ?? "any" };
+  change(routes, call, { name: "leader transfer", target }, (members) =>
     members.transfer(shard, to),
   );
 }
@@ -64,7 +68,7 @@ function transfer(routes: RouteSet, body: TransferBody, call: Call): void {
 function change(
   { context }: RouteSet,
   call: Call,
-  name: string,
+  { name, target }: { readonly name: string; readonly target: LogFields },
   run: (members: MembersAdmin) => Promise<MemberNames>,
 ): void {
   const { members } = context.deps;
@@ -76,17 +80,13 @@ function change(
   }
   run(members).then(
     ({ voters, learners }) => {
-      audit(
-        context,
-        call,
-        { name, queue: undefined },
-        { voters: voters.join(), learners: learners.join() },
-      );
+      const outcome = { ...target, voters: voters.join(), learners: learners.join() };
+      audit(context, call, { name, queue: undefined }, outcome);
       if (!isGone(call.reply)) sendJson(call.reply, 200, JSON.stringify({ voters, learners }));
     },
     (thrown) => {
       const error = toQueueError(thrown);
-      audit(context, call, { name, queue: undefined }, { code: error.code });
+      audit(context, call, { name, queue: undefined }, { ...target, code: error.code });
       if (!isGone(call.reply)) sendError(context, call, error);
     },
   );
