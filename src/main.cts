@@ -23,6 +23,12 @@ const local = [
       (await import("./node/config-command.ts")).runConfig(argv),
   },
   {
+    name: "recover",
+    description: "bring back a damaged store, or a cluster whose majority is lost",
+    run: async (argv: readonly string[]) =>
+      (await import("./node/recover-command.ts")).runRecover(argv),
+  },
+  {
     name: "doctor",
     description: "check configuration and machine, and say what to change",
     run: async (argv: readonly string[]) => (await import("./node/doctor.ts")).runDoctor(argv),

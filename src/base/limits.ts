@@ -289,6 +289,8 @@ export const limits = {
   workAskMs: 500,
   /** Ms for which an action on members or leaders is tried. */
   memberActionMs: 15_000,
+  /** Ms between two questions of a node that wants to be taken in again. */
+  rejoinMs: 500,
   /** Ms that a stopping node waits for others to lead what it led. */
   handOverMs: 2_000,
   /** How often it is seen to that leaders are spread, and how long a node must have been there. */

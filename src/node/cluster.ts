@@ -48,6 +48,14 @@ export interface ClusterOptions {
   readonly bootstrap: boolean;
   /** What the data directory says; null: it belongs to none. */
   readonly stored: ClusterFile | null;
+  /** With an empty store it asks those that belong to a cluster to take it in (rejoin.ts). */
+  readonly rejoin: boolean;
+}
+
+/** A node that shall become a member, under whatever store it has, or under this one. */
+interface Newcomer {
+  readonly address: NodeAddress;
+  readonly storeId: StoreId | null;
 }
 
 /** Addresses that change at run time, those of members, are looked at so often. */
@@ -61,9 +69,10 @@ export class Cluster implements NodeReceiver {
   /** Connected, by store. */
   private readonly connected = new Map<StoreId, NodeIdentity>();
   /** Newcomers that are being taken in, until they are members, by name. */
-  private readonly newcomers = new Map<string, NodeAddress>();
+  private readonly newcomers = new Map<string, Newcomer>();
   private dialled = "";
   private stopped = false;
+  private hinted = false;
   private readonly listeners = new Set<() => void>();
 
   constructor(deps: ClusterDeps, options: ClusterOptions) {
@@ -127,9 +136,12 @@ export class Cluster implements NodeReceiver {
     const members = this.members();
     const known: NodeAddress[] = members.length > 0 ? [...members] : [...this.options.peers];
     const byName = new Map(known.map((node) => [node.nodeId, node]));
-    for (const [name, newcomer] of this.newcomers) {
-      if (members.some((member) => member.nodeId === name)) this.newcomers.delete(name);
-      else byName.set(name, newcomer);
+    for (const [name, { address, storeId }] of this.newcomers) {
+      const isIn = members.some(
+        (member) => member.nodeId === name && (storeId ?? member.storeId) === member.storeId,
+      );
+      if (isIn) this.newcomers.delete(name);
+      else byName.set(name, address);
     }
     byName.delete(this.self.nodeId);
     const list = [...byName.values()].filter(({ raft }) => raft !== "");
@@ -141,9 +153,12 @@ export class Cluster implements NodeReceiver {
     );
   }
 
-  /** Connects with a node that shall become a member. */
-  invite(newcomer: NodeAddress): void {
-    this.newcomers.set(newcomer.nodeId, newcomer);
+  /**
+   * Connects with a node that shall become a member.
+   * @param storeId - its store, if another one of its name is a member
+   */
+  invite(address: NodeAddress, storeId: StoreId | null = null): void {
+    this.newcomers.set(address.nodeId, { address, storeId });
     this.dial();
   }
 
@@ -156,6 +171,16 @@ export class Cluster implements NodeReceiver {
   peer(nodeId: string): NodeIdentity | null {
     for (const peer of this.connected.values()) if (peer.nodeId === nodeId) return peer;
     return null;
+  }
+
+  /** Who is connected with that store. */
+  peerOf(storeId: StoreId): NodeIdentity | null {
+    return this.connected.get(storeId) ?? null;
+  }
+
+  /** Connected nodes that belong to a cluster. */
+  founded(): readonly NodeIdentity[] {
+    return [...this.connected.values()].filter(({ clusterId }) => clusterId !== "");
   }
 
   isConnected(storeId: StoreId): boolean {
@@ -199,6 +224,8 @@ export class Cluster implements NodeReceiver {
     const peers = options.peers.map(({ nodeId }) => this.peer(nodeId));
     for (const peer of peers) {
       if (!peer || peer.clusterId === "") continue;
+      // It was emptied: it belongs to that one.
+      if (options.rejoin) return;
       deps.fatal(
         new ConfigError([
           `raft.bootstrap: ${peer.nodeId} belongs to a cluster already; start without it, and add this node with "member add"`,
@@ -214,6 +241,16 @@ export class Cluster implements NodeReceiver {
     deps.logger.info("founds the cluster", { nodes: founders.length });
     this.belong({ clusterId: id.toString("hex"), founders });
     for (const peer of peers) if (peer) this.greet(peer);
+  }
+
+  /** An emptied member waits for ever, if nobody knows what to do. */
+  private hint(peer: NodeIdentity): void {
+    if (this.file || peer.clusterId === "" || this.options.rejoin || this.hinted) return;
+    this.hinted = true;
+    this.deps.logger.warn(
+      "this node's store is empty, and others belong to a cluster: add it as a member, or start it with --rejoin",
+      { node: peer.nodeId },
+    );
   }
 
   private belong(file: ClusterFile): void {
@@ -278,6 +315,7 @@ export class Cluster implements NodeReceiver {
   peerFound(peer: NodeIdentity): void {
     this.connected.set(peer.storeId, peer);
     this.deps.logger.info("connected", { node: peer.nodeId, address: peer.raft });
+    this.hint(peer);
     this.maybeFound();
     this.greet(peer);
     for (const listener of this.listeners) listener();

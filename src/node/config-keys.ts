@@ -103,6 +103,11 @@ export const configKeys = {
     aliases: ["RAFT_PEERS"],
   }),
   "raft.allowEven": key(boolean(), false, "found a cluster with an even number of nodes"),
+  rejoin: key(
+    boolean(),
+    false,
+    "a node whose disk is empty or damaged puts away what is left of its data, and asks the cluster to take it in anew",
+  ),
   "raft.heartbeatMs": key(integer(10, 10_000), 50, "ms between a leader's heartbeats", {
     aliases: ["RAFT_HEARTBEAT_MS"],
   }),

@@ -54,6 +54,9 @@ function modeRules(config: Config): readonly string[] {
   if (storage.durability === "interval" && raft.enabled && raft.peers.length > 1) {
     broken.push("storage.durability: interval is only for a group of one voter");
   }
+  if (config.rejoin && !raft.enabled) {
+    broken.push("rejoin: only for a member of a cluster with raft.enabled");
+  }
   if (config.limits.bodyBytes < config.limits.payloadBytes) {
     broken.push("limits.bodyBytes: must be at least limits.payloadBytes");
   }

@@ -7,6 +7,8 @@ import { ConfigError } from "./config.ts";
 
 export const exitCodes = {
   ok: 0,
+  /** recover has said what it would do, and changed nothing. */
+  planned: 3,
   usage: 64,
   /** A bug of ours. */
   software: 70,

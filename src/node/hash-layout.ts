@@ -22,6 +22,11 @@ export function hashLayout(config: Config): HashLayout | null {
   return { nodes, own: nodes.findIndex(({ id }) => id === selfId) };
 }
 
+/** This node's name, in whatever mode. */
+export function nodeIdOf({ raft, cluster }: Config): string {
+  return (cluster.enabled ? cluster.selfId : raft.selfId || cluster.selfId) || "node1";
+}
+
 /** How many shards the ids of tasks are spread over. */
 export function shardCountOf(config: Config): number {
   return hashLayout(config)?.nodes.length ?? config.storage.numShards;

@@ -26,16 +26,22 @@ export interface MemberServiceDeps {
   readonly timers: Timers;
 }
 
-type Action =
+/** What the leader of one shard does. */
+type ShardAction =
   | { readonly kind: "add"; readonly member: Member }
   | { readonly kind: "remove"; readonly storeId: StoreId }
   | { readonly kind: "transfer"; readonly storeId: StoreId };
 
-const actionKinds = ["add", "remove", "transfer"] as const;
+/** rejoin: the node that asks has an empty store, and takes the place of the member of its name. */
+type Action = ShardAction | { readonly kind: "rejoin" };
+
+const actionKinds = ["add", "remove", "transfer", "rejoin"] as const;
 const retryMs = 50;
 
 export class MemberService implements MembersAdmin {
   private readonly deps: MemberServiceDeps;
+  /** Nodes that take the place of a member of their name, until they are members. */
+  private readonly rejoining = new Map<StoreId, Promise<void>>();
 
   constructor(deps: MemberServiceDeps) {
     this.deps = deps;
@@ -85,12 +91,38 @@ export class MemberService implements MembersAdmin {
   }
 
   async remove(nodeId: string): Promise<MemberNames> {
+    const gone = this.stores(nodeId);
+    if (gone.length === 0) throw new QueueError("not_found", `no member ${nodeId}`);
+    for (const storeId of gone) await this.everywhere({ kind: "remove", storeId });
+    return this.membership();
+  }
+
+  /** Stores of members with this name: one, but while it is being replaced. */
+  private stores(nodeId: string): readonly StoreId[] {
     const { cluster } = this.deps;
     const all = [cluster.self, ...cluster.members()];
-    const gone = all.filter((member) => member.nodeId === nodeId);
-    if (gone.length === 0) throw new QueueError("not_found", `no member ${nodeId}`);
-    for (const { storeId } of gone) await this.everywhere({ kind: "remove", storeId });
-    return this.membership();
+    return all.filter((member) => member.nodeId === nodeId).map(({ storeId }) => storeId);
+  }
+
+  /** A node whose store is new takes the place of the member that it was. */
+  private async takeAgain(from: StoreId): Promise<void> {
+    const { cluster } = this.deps;
+    const node = cluster.peerOf(from);
+    if (!node) throw new QueueError("no_leader", "the node is not connected");
+    const others = () => this.stores(node.nodeId).filter((storeId) => storeId !== from);
+    cluster.invite(node, from);
+    for (const storeId of others()) await this.everywhere({ kind: "remove", storeId });
+    await this.within("it is a member no more", () => (others().length === 0 ? true : null));
+    await this.add(node);
+  }
+
+  /** Asked again while it is under way, it waits for the same. */
+  private rejoin(from: StoreId): Promise<void> {
+    const running = this.rejoining.get(from);
+    if (running) return running;
+    const done = this.takeAgain(from).finally(() => this.rejoining.delete(from));
+    this.rejoining.set(from, done);
+    return done;
   }
 
   async transfer(shard: number | null, to: string | null): Promise<MemberNames> {
@@ -135,12 +167,12 @@ export class MemberService implements MembersAdmin {
     return able[0] ?? null;
   }
 
-  private async everywhere(action: Action): Promise<void> {
+  private async everywhere(action: ShardAction): Promise<void> {
     for (const number of this.deps.shards.keys()) await this.act(number, action);
   }
 
   /** Asks the shard's leader until it is done, for a bounded time. */
-  private async act(number: number, action: Action): Promise<void> {
+  private async act(number: number, action: ShardAction): Promise<void> {
     const { clock, timers } = this.deps;
     const until = clock.monotonicMs() + limits.memberActionMs;
     for (;;) {
@@ -155,7 +187,7 @@ export class MemberService implements MembersAdmin {
     }
   }
 
-  private tryAct(number: number, action: Action): Promise<void> {
+  private tryAct(number: number, action: ShardAction): Promise<void> {
     const { shards, view } = this.deps;
     const shard = shards[number];
     if (shard?.leads) return this.actHere(shard, action);
@@ -171,7 +203,7 @@ export class MemberService implements MembersAdmin {
     });
   }
 
-  private async actHere(shard: Shard, action: Action): Promise<void> {
+  private async actHere(shard: Shard, action: ShardAction): Promise<void> {
     const { consensus } = shard;
     const { voters, learners } = consensus.raft.membership;
     switch (action.kind) {
@@ -211,17 +243,16 @@ export class MemberService implements MembersAdmin {
   /** What another node passes on. */
   requested(request: PeerRequest): void {
     const action = decodeAction(request.body);
+    if (action.kind === "rejoin") {
+      answer(request, this.rejoin(request.from));
+      return;
+    }
     const shard = this.deps.shards[request.shard];
     if (!shard?.leads) {
       request.refuse(new QueueError("no_leader", "this replica does not lead"));
       return;
     }
-    this.actHere(shard, action).then(
-      () => request.reply([]),
-      (error: unknown) => {
-        request.refuse(error instanceof QueueError ? error : new QueueError("internal", "failed"));
-      },
-    );
+    answer(request, this.actHere(shard, action));
   }
 
   private async within<T>(what: string, look: () => T | null): Promise<T> {
@@ -246,11 +277,20 @@ function isPassing({ code }: QueueError): boolean {
   );
 }
 
-function encodeAction(action: Action): Buffer {
+function answer(request: PeerRequest, done: Promise<void>): void {
+  done.then(
+    () => request.reply([]),
+    (error: unknown) => {
+      request.refuse(error instanceof QueueError ? error : new QueueError("internal", "failed"));
+    },
+  );
+}
+
+export function encodeAction(action: Action): Buffer {
   const out = new ByteWriter(128);
   out.u8(actionKinds.indexOf(action.kind));
   if (action.kind === "add") out.bytes(encodeMembers([action.member]));
-  else out.u64(action.storeId);
+  else if (action.kind !== "rejoin") out.u64(action.storeId);
   return out.finish();
 }
 
@@ -258,6 +298,7 @@ function encodeAction(action: Action): Buffer {
 function decodeAction(body: Buffer): Action {
   const input = new ByteReader(body);
   const kind = actionKinds[input.u8()];
+  if (kind === "rejoin") return { kind };
   if (kind === "add") {
     const [member] = decodeMembers(input.bytes(input.left));
     if (member) return { kind, member };

@@ -20,6 +20,7 @@ import { formatAddress } from "./config-kinds.ts";
 import { type LeaderBalance, startLeaderBalance } from "./leader-balance.ts";
 import type { NodeEffects } from "./lifecycle.ts";
 import { MemberService } from "./member-service.ts";
+import { type Rejoin, startRejoin } from "./rejoin.ts";
 
 const handOverPollMs = 5;
 
@@ -88,12 +89,14 @@ export function createNetwork(deps: NetworkDeps, options: NetworkOptions): Netwo
       self: { ...address, storeId },
       peers,
       bootstrap: config.raft.bootstrap || peers.length === 0,
+      rejoin: config.rejoin,
       stored,
     },
   );
   const view = createRaftView({ calls, forward: config.routing === "forward", shards });
   const members = new MemberService({ cluster, view, shards, clock, timers });
   let balance: LeaderBalance | null = null;
+  let rejoin: Rejoin | null = null;
   return {
     ...{ transport, link, view, members, places: null },
     requested: (request) => members.requested(request),
@@ -103,6 +106,7 @@ export function createNetwork(deps: NetworkDeps, options: NetworkOptions): Netwo
       if (cluster.start) await open(cluster.start);
       await transport.start(link);
       cluster.run();
+      if (config.rejoin) rejoin = startRejoin({ cluster, calls, timers, logger });
       balance = startLeaderBalance({ cluster, shards, clock, timers, logger });
     },
     async handOver(all) {
@@ -115,6 +119,7 @@ export function createNetwork(deps: NetworkDeps, options: NetworkOptions): Netwo
       }
     },
     async stop() {
+      rejoin?.stop();
       cluster.stop();
       calls.stop();
       await transport.close();

@@ -21,6 +21,7 @@ import type { Shard } from "../shard/shard.ts";
 import { writeClusterFile } from "../storage/cluster-file.ts";
 import { generationPath, readCurrent } from "../storage/current-file.ts";
 import { sampleFreeSpace } from "../storage/free-space.ts";
+import { StorageError } from "../storage/kv.ts";
 import { createLevelKv } from "../storage/level-kv.ts";
 import { createNodeFiles } from "../storage/node-files.ts";
 import { type Scrub, startScrub } from "../storage/scrub.ts";
@@ -29,7 +30,7 @@ import type { Config } from "./config.ts";
 import { formatAddress } from "./config-kinds.ts";
 import { isLoopbackOnly } from "./config-rules.ts";
 import { loadTokens } from "./config-tokens.ts";
-import { hashLayout, peerListener, recordedNodes, shardCountOf } from "./hash-layout.ts";
+import { hashLayout, nodeIdOf, peerListener, recordedNodes, shardCountOf } from "./hash-layout.ts";
 import { createHashNetwork } from "./hash-network.ts";
 import type { ManagedNode, NodeEffects } from "./lifecycle.ts";
 import { createNetwork, type Network, storedCluster } from "./network.ts";
@@ -41,6 +42,7 @@ import {
 } from "./node-metrics.ts";
 import { openReplica } from "./open-replica.ts";
 import { packageVersion } from "./package-version.ts";
+import { noteDamage, putAwayDamaged } from "./rejoin.ts";
 
 const spaceSampleMs = 1_000;
 const drainPollMs = 5;
@@ -76,8 +78,7 @@ class QueueNode implements ManagedNode {
   }
 
   private get nodeId(): string {
-    const { raft, cluster } = this.config;
-    return (cluster.enabled ? cluster.selfId : raft.selfId || cluster.selfId) || "node1";
+    return nodeIdOf(this.config);
   }
 
   async start(): Promise<void> {
@@ -89,6 +90,7 @@ class QueueNode implements ManagedNode {
       open: isLoopbackOnly(config) || config.insecure,
       producerAsWorker: config.auth.allowProducerAsWorker,
     });
+    if (config.rejoin) await putAwayDamaged(this.files, config, logger);
     this.directory = await this.openDirectory();
     const self = this.describe();
     this.network = this.createNetwork(this.directory, self);
@@ -190,6 +192,10 @@ class QueueNode implements ManagedNode {
   private fatal(error: unknown): void {
     if (this.stopped) return;
     this.stopped = true;
+    const { raft, storage } = this.config;
+    if (raft.enabled && error instanceof StorageError && error.code === "corrupt") {
+      noteDamage(this.files, storage.path, error.message);
+    }
     this.router?.drain();
     this.effects.timers.soon(() => {
       throw error;

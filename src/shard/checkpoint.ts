@@ -10,7 +10,7 @@ import { encodeRun } from "../queue/run-codec.ts";
 import { Queue, State } from "../queue/state.ts";
 import type { Kv, KvBatch } from "../storage/kv.ts";
 
-const metaKey = keyBytes(`${prefixes.meta}state`);
+export const stateKey = keyBytes(`${prefixes.meta}state`);
 const readRows = 4096;
 
 /** What of the log the rows contain. */
@@ -54,10 +54,11 @@ export function putCheckpoint(
     batch.put(keyBytes(prefixes.tenant + tenant.name), cursor);
   }
   state.dirtyTenants.clear();
-  batch.put(metaKey, encodeMeta(state, applied));
+  batch.put(stateKey, encodeStateRow(state, applied));
 }
 
-function encodeMeta(state: State, applied: AppliedPoint): Buffer {
+/** The row with the counters and settings, and the index that all rows belong to. */
+export function encodeStateRow(state: State, applied: AppliedPoint): Buffer {
   const out = new ByteWriter(96);
   out.u64(applied.index);
   out.u64(applied.term);
@@ -69,7 +70,7 @@ function encodeMeta(state: State, applied: AppliedPoint): Buffer {
   return out.finish();
 }
 
-function encodeQueue(queue: Queue): Buffer {
+export function encodeQueue(queue: Queue): Buffer {
   const out = new ByteWriter(64);
   out.latin1(queue.tenant.name);
   out.latin1(queue.name);
@@ -90,16 +91,10 @@ export async function readState(
   kv: Kv,
   first: { readonly cutIndex: number; readonly cutTerm: number },
 ): Promise<{ state: State; applied: AppliedPoint }> {
-  const meta = await kv.get(metaKey);
+  const meta = await kv.get(stateKey);
   const state = new State(meta === undefined);
   if (!meta) return { state, applied: { index: first.cutIndex, term: first.cutTerm } };
-  const input = new ByteReader(meta);
-  const applied = { index: input.u64(), term: input.u64() };
-  state.counters.timeMs = input.u48();
-  state.counters.nextSeq = input.u64();
-  state.counters.nextQueueId = input.u32();
-  state.counters.tokenOffset = input.u64();
-  state.settings = decodeSettings(input);
+  const applied = decodeStateRow(state, meta);
   await forEachRow(kv, prefixes.queue, (key, value) => {
     state.provideQueue(decodeQueue(state, key.readUInt32BE(1), value));
   });
@@ -109,7 +104,8 @@ export async function readState(
   return { state, applied };
 }
 
-function decodeQueue(state: State, id: number, row: Buffer): Queue {
+/** @throws DecodeError */
+export function decodeQueue(state: State, id: number, row: Buffer): Queue {
   const input = new ByteReader(row);
   const tenant = state.tenant(input.latin1());
   const queue = new Queue(id, tenant, input.latin1(), false);
@@ -123,7 +119,19 @@ function decodeQueue(state: State, id: number, row: Buffer): Queue {
   return queue;
 }
 
-async function forEachRow(
+/** Takes counters and settings from their row. @throws DecodeError */
+export function decodeStateRow(state: State, row: Buffer): AppliedPoint {
+  const input = new ByteReader(row);
+  const applied = { index: input.u64(), term: input.u64() };
+  state.counters.timeMs = input.u48();
+  state.counters.nextSeq = input.u64();
+  state.counters.nextQueueId = input.u32();
+  state.counters.tokenOffset = input.u64();
+  state.settings = decodeSettings(input);
+  return applied;
+}
+
+export async function forEachRow(
   kv: Kv,
   prefix: string,
   visit: (key: Buffer, value: Buffer) => void,

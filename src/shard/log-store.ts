@@ -250,11 +250,11 @@ export class LogStore implements LogReader {
   }
 }
 
-function entryKey(index: number): Buffer {
+export function entryKey(index: number): Buffer {
   return keyBytes(prefixes.log + u64Text(index));
 }
 
-function encodeEntry(entry: Entry): Buffer {
+export function encodeEntry(entry: Entry): Buffer {
   const row = Buffer.allocUnsafe(9 + entry.data.length);
   row.writeUInt32BE(Math.floor(entry.term / 0x1_0000_0000), 0);
   row.writeUInt32BE(entry.term % 0x1_0000_0000, 4);
@@ -263,7 +263,8 @@ function encodeEntry(entry: Entry): Buffer {
   return row;
 }
 
-function decodeEntry(index: number, row: Buffer): Entry {
+/** @throws DecodeError */
+export function decodeEntry(index: number, row: Buffer): Entry {
   const input = new ByteReader(row);
   const term = toTerm(input.u64());
   const type = entryTypes[input.u8()];
@@ -304,7 +305,8 @@ export async function readLogStart(kv: Kv): Promise<LogStart | null> {
   return row ? decodeLogStart(row) : null;
 }
 
-function decodeLogStart(row: Buffer): LogStart {
+/** @throws DecodeError */
+export function decodeLogStart(row: Buffer): LogStart {
   const input = new ByteReader(row);
   const cutIndex = input.u64();
   const cutTerm = input.u64();

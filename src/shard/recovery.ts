@@ -9,8 +9,8 @@ import { emptyMembership } from "../raft/conf-change.ts";
 import { type FenceFile, holdsFence } from "../storage/fence-file.ts";
 import { type Kv, type KvBatch, StorageError } from "../storage/kv.ts";
 import type { VoteFile } from "../storage/vote-file.ts";
-import { type AppliedPoint, readState } from "./checkpoint.ts";
-import { type LogStart, LogStore } from "./log-store.ts";
+import { type AppliedPoint, encodeStateRow, readState, stateKey } from "./checkpoint.ts";
+import { encodeLogStart, type LogStart, LogStore, logStartKey, readLogStart } from "./log-store.ts";
 import type { Members } from "./members.ts";
 import type { ShardOptions } from "./shard-port.ts";
 
@@ -36,6 +36,7 @@ export async function recover(
 ): Promise<Recovered> {
   const first = founding ?? foundedBy([storeId], []);
   const { state, applied } = await readState(kv, first);
+  if (first.cutIndex > 0 && !(await readLogStart(kv))) await putFounding(kv, state, first);
   const log = await LogStore.open(kv, vote.load(), applied.index, first);
   const last = log.lastIndex();
   const synced = fence.load();
@@ -45,6 +46,14 @@ export async function recover(
   // A log may have been lost whole: that it was ever led shows in the vote.
   const wasCut = !(await takeCleanMark(kv)) && vote.load().term > 0;
   return { state, applied, log, wasCut };
+}
+
+/** The state that a group begins with, in the store: whoever joins before anything else is saved needs it. */
+async function putFounding(kv: Kv, state: State, first: LogStart): Promise<void> {
+  const batch = kv.batch();
+  batch.put(logStartKey, encodeLogStart(first));
+  batch.put(stateKey, encodeStateRow(state, { index: first.cutIndex, term: first.cutTerm }));
+  await batch.write();
 }
 
 /**

@@ -30,9 +30,16 @@ export interface FenceFile {
   closeSync(): void;
 }
 
-/** Makes the fence of a new shard directory: an empty log. Sync the directory afterwards. */
-export function initFenceFile(files: Files, directory: string): void {
-  createSlotFile(files, fencePath(directory), format, [0, 0]);
+/**
+ * Makes the fence of a new shard directory: an empty log. Sync the directory afterwards.
+ * @param last - of a log that takes the place of another one
+ */
+export function initFenceFile(
+  files: Files,
+  directory: string,
+  last: { readonly term: number; readonly index: number } = { term: 0, index: 0 },
+): void {
+  createSlotFile(files, fencePath(directory), format, [last.term, last.index]);
 }
 
 /**

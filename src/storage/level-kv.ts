@@ -28,6 +28,11 @@ export interface LevelKvOptions {
   readonly createIfMissing: boolean;
   /** Bytes, limits.writeBufferBytesMin or more; two such buffers may be in memory at once. */
   readonly writeBufferBytes?: number;
+  /**
+   * Called for each record that fails its check, which then counts as not there. Only to get out of a
+   * damaged store what is whole: without it such a record fails the store.
+   */
+  readonly onBadRecord?: (key: Buffer, record: Buffer) => void;
 }
 
 type Level = ClassicLevel<Uint8Array, Buffer>;
@@ -59,12 +64,26 @@ export async function createLevelKv(path: string, options: LevelKvOptions): Prom
   } catch (error) {
     throw openError(path, error);
   }
-  return new LevelKv(level, path);
+  return new LevelKv(level, path, options.onBadRecord);
+}
+
+/**
+ * Lets LevelDB make a store of whatever tables and logs a directory has. It drops what it cannot
+ * read, and may bring back what was removed: only for a copy, when its MANIFEST is lost.
+ * @throws StorageError corrupt
+ */
+export async function repairLevel(path: string): Promise<void> {
+  try {
+    await ClassicLevel.repair(path);
+  } catch (error) {
+    throw new StorageError("corrupt", `store ${path} cannot be repaired: ${String(error)}`, error);
+  }
 }
 
 class LevelKv implements Kv {
   readonly #level: Level;
   readonly #path: string;
+  readonly #onBadRecord: LevelKvOptions["onBadRecord"];
   readonly #scratch = Buffer.allocUnsafeSlow(scratchBytes);
   #failure: StorageError | undefined;
   #closed = false;
@@ -72,9 +91,23 @@ class LevelKv implements Kv {
   /** Invariant: at most one write at a time (FAULTS S1); what follows a failed one would be lost. */
   #writing = false;
 
-  constructor(level: Level, path: string) {
+  constructor(level: Level, path: string, onBadRecord: LevelKvOptions["onBadRecord"]) {
     this.#level = level;
     this.#path = path;
+    this.#onBadRecord = onBadRecord;
+  }
+
+  /** @throws StorageError corrupt, newer_format */
+  #read(key: Uint8Array, record: Buffer | undefined): Buffer | undefined {
+    if (record === undefined) return undefined;
+    if (this.#onBadRecord === undefined) return readRecord(key, record);
+    try {
+      return readRecord(key, record);
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.code !== "corrupt") throw error;
+      this.#onBadRecord(Buffer.from(key), record);
+      return undefined;
+    }
   }
 
   get writtenBytes(): number {
@@ -84,8 +117,7 @@ class LevelKv implements Kv {
   getSync(key: Uint8Array): Buffer | undefined {
     this.assertUsable();
     try {
-      const record = this.#level.getSync(key);
-      return record === undefined ? undefined : readRecord(key, record);
+      return this.#read(key, this.#level.getSync(key));
     } catch (error) {
       throw this.#fail(error);
     }
@@ -94,8 +126,7 @@ class LevelKv implements Kv {
   async get(key: Uint8Array): Promise<Buffer | undefined> {
     this.assertUsable();
     try {
-      const record = await this.#level.get(key);
-      return record === undefined ? undefined : readRecord(key, record);
+      return this.#read(key, await this.#level.get(key));
     } catch (error) {
       throw this.#fail(error);
     }
@@ -105,9 +136,7 @@ class LevelKv implements Kv {
     this.assertUsable();
     try {
       const records = await this.#level.getMany([...keys]);
-      return records.map((record, i) =>
-        record === undefined ? undefined : readRecord(keys[i] as Uint8Array, record),
-      );
+      return records.map((record, i) => this.#read(keys[i] as Uint8Array, record));
     } catch (error) {
       throw this.#fail(error);
     }
@@ -122,7 +151,8 @@ class LevelKv implements Kv {
       gte: range.gte as Buffer,
       lt: range.lt as Buffer,
       reverse: range.reverse === true,
-      limit: range.limit,
+      // Of bad records there is no row: so many more are read.
+      limit: this.#onBadRecord === undefined ? range.limit : -1,
       keyEncoding: "buffer",
       valueEncoding: "buffer",
       highWaterMarkBytes: Math.min(bytesMax, limits.rangeChunkBytes),
@@ -137,7 +167,9 @@ class LevelKv implements Kv {
         for (const [key, record] of chunk) {
           bytes += key.length + record.length - recordOverhead;
           if (bytes > bytesMax && rows.length > 0) return rows;
-          rows.push({ key, value: readRecord(key, record) });
+          const value = this.#read(key, record);
+          if (value !== undefined) rows.push({ key, value });
+          if (rows.length === range.limit) return rows;
         }
       }
     } catch (error) {

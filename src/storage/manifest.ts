@@ -32,6 +32,8 @@ export interface StoreFiles {
   readonly manifestBytes: Buffer;
   /** Numbers of the tables in force, ascending. */
   readonly tables: readonly number[];
+  /** Their bytes, by number. */
+  readonly tableBytes: ReadonlyMap<number, number>;
   /** Log files from this number on hold what no table has yet. */
   readonly logNumber: number;
 }
@@ -50,7 +52,7 @@ export function storeFiles(files: Files, path: string): StoreFiles {
   if (!/^MANIFEST-\d+$/.test(name)) throw new StorageError("corrupt", `${path}/CURRENT`);
   const manifest = `${path}/${name}`;
   const bytes = files.readSync(manifest, 0, files.sizeSync(manifest));
-  const edits: Edits = { live: new Set(), logNumber: 0, prevLogNumber: 0 };
+  const edits: Edits = { live: new Map(), logNumber: 0, prevLogNumber: 0 };
   try {
     for (const record of records(bytes)) applyEdit(record, edits);
   } catch (error) {
@@ -61,13 +63,14 @@ export function storeFiles(files: Files, path: string): StoreFiles {
   return {
     manifest: name,
     manifestBytes: bytes,
-    tables: [...live].sort((x, y) => x - y),
+    tables: [...live.keys()].sort((x, y) => x - y),
+    tableBytes: live,
     logNumber: prevLogNumber > 0 ? Math.min(logNumber, prevLogNumber) : logNumber,
   };
 }
 
 interface Edits {
-  readonly live: Set<number>;
+  readonly live: Map<number, number>;
   logNumber: number;
   prevLogNumber: number;
 }
@@ -126,8 +129,8 @@ function applyEdit(record: Buffer, edits: Edits): void {
         break;
       case tags.newFile: {
         input.varint();
-        live.add(input.varint());
-        input.varint();
+        const number = input.varint();
+        live.set(number, input.varint());
         input.sized();
         input.sized();
         break;

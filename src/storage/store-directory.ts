@@ -88,8 +88,9 @@ export async function openDataDirectory(
     throw new StorageError("missing", `${root} holds no queue`);
   }
   files.makeDirectorySync(root);
-  const lock = await takeLock(deps, root);
+  const lock = await lockDirectory(deps, root);
   try {
+    refuseHalfRecovered(files, root);
     // Another process may have made it before this one had the lock.
     const found = survey(files, options);
     const identity = found ?? (await makeAll(deps, options));
@@ -128,7 +129,7 @@ export function openShardDirectory(
   return { shard, identity, path, generation, kvPath };
 }
 
-function shardPath(root: string, shard: ShardId): string {
+export function shardPath(root: string, shard: ShardId): string {
   return `${root}/shard-${shard}`;
 }
 
@@ -155,7 +156,25 @@ function checkFilesystem(files: Files, options: DataDirectoryOptions): Filesyste
   return verdict;
 }
 
-async function takeLock(deps: DataDirectoryDeps, root: string): Promise<Kv> {
+/** What `recover` leaves while it works: what it found half done is done anew. */
+export const recoveringName = "recovering";
+
+/** What a process leaves that found its store damaged. */
+export const damagedName = "damaged";
+
+function refuseHalfRecovered(files: Files, root: string): void {
+  if (!files.existsSync(`${root}/${recoveringName}`)) return;
+  throw new StorageError("corrupt", `${root}: recover was cut short; run it again`);
+}
+
+/**
+ * Keeps other processes out of a data directory until the lock is closed.
+ * @throws StorageError locked, io
+ */
+export async function lockDirectory(
+  deps: Pick<DataDirectoryDeps, "files" | "openStore">,
+  root: string,
+): Promise<Pick<Kv, "close">> {
   // Node has no file locks; an open store is one, and the kernel ends it with the process.
   deps.files.makeDirectorySync(`${root}/lock`);
   return deps.openStore(`${root}/lock`, { createIfMissing: true });
@@ -195,7 +214,12 @@ async function makeAll(
   return identity;
 }
 
-async function makeShard(deps: DataDirectoryDeps, path: string, header: Header): Promise<void> {
+/** Makes one shard's directory with an empty store. */
+export async function makeShard(
+  deps: Pick<DataDirectoryDeps, "files" | "openStore">,
+  path: string,
+  header: Header,
+): Promise<void> {
   const { files } = deps;
   files.removeSync(path);
   files.makeDirectorySync(path);
@@ -224,7 +248,8 @@ function finishRenames(files: Files, options: DataDirectoryOptions, identity: St
   files.syncDirectorySync(root);
 }
 
-function makeIdentity(random: Random, expect: DirectoryExpectation): StoreIdentity {
+/** A store that there never was before. */
+export function makeIdentity(random: Random, expect: DirectoryExpectation): StoreIdentity {
   const bytes = Buffer.alloc(24);
   random.fill(bytes);
   // 53 random bits; the lowest is set because 0 means "none".
@@ -239,7 +264,7 @@ function makeIdentity(random: Random, expect: DirectoryExpectation): StoreIdenti
   };
 }
 
-function identityOf(header: Header): StoreIdentity {
+export function identityOf(header: Header): StoreIdentity {
   const { shard: _, ...identity } = header;
   return identity;
 }

@@ -20,10 +20,11 @@ import type { Files } from "./files.ts";
 import { StorageError } from "./kv.ts";
 import { liveTables } from "./manifest.ts";
 
-const footerBytes = 48;
-const trailerBytes = 5;
+export const footerBytes = 48;
+/** Kind and checksum behind each block. */
+export const trailerBytes = 5;
 /** The last eight bytes of every table, as they stand in the file. */
-const magic = Buffer.from("57fb808b247547db", "hex");
+export const tableMagic = Buffer.from("57fb808b247547db", "hex");
 
 /**
  * Paths of the tables that a store consists of, oldest first. A running store may remove any of them.
@@ -45,9 +46,9 @@ export function checkTable(files: Files, path: string): void {
   const size = files.sizeSync(path);
   if (size < footerBytes || size > limits.tableCheckBytes) throw corrupt(path, `${size} bytes`);
   const table = files.readSync(path, 0, size);
-  if (!table.subarray(-magic.length).equals(magic)) throw corrupt(path, "footer");
+  if (!table.subarray(-tableMagic.length).equals(tableMagic)) throw corrupt(path, "footer");
   try {
-    const footer = table.subarray(size - footerBytes, size - magic.length);
+    const footer = table.subarray(size - footerBytes, size - tableMagic.length);
     const end = checkBlocks(path, table, new ByteReader(footer));
     if (!isTidyFooter(footer)) throw corrupt(path, "footer");
     if (end !== size - footerBytes) throw corrupt(path, `blocks end at ${end} of ${size}`);
@@ -88,18 +89,20 @@ function checkListed(path: string, table: Buffer, list: Buffer, from: number): n
   return end;
 }
 
-interface Place {
+/** Where a block lies, its trailer not counted. */
+export interface TablePlace {
   readonly at: number;
   readonly size: number;
 }
 
-function readPlace(reader: ByteReader): Place {
+/** @throws DecodeError */
+export function readPlace(reader: ByteReader): TablePlace {
   const at = reader.varint();
   return { at, size: reader.varint() };
 }
 
 /** The block at a place, its checksum verified. */
-function checkBlock(path: string, table: Buffer, { at, size }: Place): Buffer {
+function checkBlock(path: string, table: Buffer, { at, size }: TablePlace): Buffer {
   const end = at + size;
   if (end + trailerBytes > table.length) throw corrupt(path, `block at ${at}: ${size} bytes`);
   const masked = maskCrc(crc32c(table, at, end + 1));
@@ -108,7 +111,7 @@ function checkBlock(path: string, table: Buffer, { at, size }: Place): Buffer {
 }
 
 /** LevelDB's mask: a checksum of bytes that hold checksums would be weak. */
-function maskCrc(crc: number): number {
+export function maskCrc(crc: number): number {
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
 }
 

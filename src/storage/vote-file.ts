@@ -32,9 +32,12 @@ export interface VoteFile {
   closeSync(): void;
 }
 
-/** Makes the vote file of a new shard directory: term 0, no vote. Sync the directory afterwards. */
-export function initVoteFile(files: Files, directory: string): void {
-  createSlotFile(files, votePath(directory), format, [0, 0]);
+/**
+ * Makes the vote file of a new shard directory: no vote. Sync the directory afterwards.
+ * @param term - 0, or, in the place of a lost one, where nobody else votes, the last that is known
+ */
+export function initVoteFile(files: Files, directory: string, term = 0): void {
+  createSlotFile(files, votePath(directory), format, [term, 0]);
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Several real nodes on loopback as one cluster: started, killed, paused, cut off from each other. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FaultProxy } from "../fault-proxy.ts";
 import {
@@ -115,6 +115,20 @@ export class ClusterNode {
   /** Throws away its data; to be called while it is down. */
   wipe(): void {
     rmSync(this.path, { recursive: true, force: true });
+  }
+
+  /** What it wrote since it was started last. */
+  get log(): string {
+    return this.server?.output.stdout ?? "";
+  }
+
+  /** Breaks a file of its store that every start reads; to be called while it is down. */
+  damage(): void {
+    const store = join(this.path, "shard-0", "db-1");
+    const manifest = readdirSync(store).find((name) => name.startsWith("MANIFEST")) ?? "";
+    const bytes = readFileSync(join(store, manifest));
+    bytes[20] = (bytes[20] as number) ^ 0x10;
+    writeFileSync(join(store, manifest), bytes);
   }
 }
 

@@ -140,3 +140,15 @@ test("a change for an unknown node or of an unknown one is refused with a reason
     "invalid_argument",
   );
 });
+
+test("a cluster in which nothing has happened yet takes a member in", async () => {
+  cluster = await Cluster.start({ nodes: 1 });
+  const [first] = cluster.nodes as [ClusterNode];
+  for (const id of ["n2", "n3"]) {
+    const node = await cluster.prepare(id);
+    await node.launch();
+    await add(first, node);
+  }
+  await voters(first, ["n1", "n2", "n3"]);
+  await Promise.all(cluster.nodes.map((node) => node.ready()));
+});
