@@ -58,14 +58,18 @@ describe("README.md", () => {
   });
 
   test("the way of a task by curl ends in its result", async () => {
-    const script = block("sh", "claimed.json").replaceAll(
+    const script = block("sh", "leaseToken").replaceAll(
       "localhost:8080",
       `127.0.0.1:${server.ports.http}`,
     );
     const { stdout } = await run("bash", ["-euc", script], { cwd: directory.path });
-    const answers = stdout.split("}{").length;
-    assert.equal(answers, 4, stdout);
-    assert.match(stdout, /"status":"COMPLETED","result":\{"sent": true\}/);
+    const [created, settled, read, ...more] = stdout.trimEnd().split("\n");
+    assert.deepEqual(more, []);
+    assert.match(created ?? "", /"state":"ready"/);
+    const result = /"status":"COMPLETED","result":\{"sent": true\}/;
+    assert.match(settled ?? "", result);
+    assert.match(read ?? "", result);
+    assert.match(read ?? "", /"state":"completed"/);
   });
 
   test("the way of a task by the command line ends in its result", async () => {
