@@ -70,10 +70,10 @@ describe("serve refuses with exit 78 and one line, and writes nothing", () => {
       /parent missing/,
     ],
     [
-      "a hash-routed cluster",
-      { CLUSTER_ENABLED: "1", CLUSTER_SELF_ID: "n1", CLUSTER_NODES: three },
+      "a hash-routed cluster that this node is not in",
+      { CLUSTER_ENABLED: "1", CLUSTER_SELF_ID: "n4", CLUSTER_NODES: three },
       [],
-      /single node/,
+      /cluster\.selfId/,
     ],
   ];
   for (const [name, env, flags, line] of cases) {
