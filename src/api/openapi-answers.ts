@@ -1,7 +1,8 @@
 /** What answers look like, for the description of the API: schemas with an example each. */
 import Type from "typebox";
 import { errorCodes } from "../base/errors.ts";
-import { queueNamePattern, taskStates } from "./schema.ts";
+import { taskStates } from "../base/task-state.ts";
+import { queueNamePattern } from "./schema.ts";
 
 const id = "01890a5d-ac96-774b-bcce-b30209900000";
 const time = "2026-03-05T08:09:10.011Z";

@@ -1,7 +1,8 @@
 /** Every route of the API, for its description. The edge asserts at start that none is missing. */
 import { limits } from "../base/limits.ts";
+import { taskStates } from "../base/task-state.ts";
 import type { AnswerName } from "./openapi-answers.ts";
-import { type BodySchemas, queueNamePattern, taskStates } from "./schema.ts";
+import { type BodySchemas, queueNamePattern } from "./schema.ts";
 
 export interface RouteDescription {
   readonly method: "get" | "post" | "delete";

@@ -5,6 +5,7 @@
  */
 import Type from "typebox";
 import { limits } from "../base/limits.ts";
+import { type TaskState, taskStates } from "../base/task-state.ts";
 import type { RawJson } from "./json-reader.ts";
 
 export type Dialect = "v1" | "codeq";
@@ -73,19 +74,8 @@ function choiceFields(dialect: Dialect) {
   };
 }
 
-/** States of a task, as they are written. */
-export const taskStates = [
-  "delayed",
-  "ready",
-  "leased",
-  "completed",
-  "failed",
-  "dead",
-  "canceled",
-] as const;
-
 function states() {
-  const state = Type.Unsafe<(typeof taskStates)[number]>({ type: "string", enum: [...taskStates] });
+  const state = Type.Unsafe<TaskState>({ type: "string", enum: [...taskStates] });
   return Type.Array(state, { minItems: 1, maxItems: taskStates.length });
 }
 

@@ -1,15 +1,8 @@
 /** Tasks and results as HTTP tells them, and how they are read from an answer. */
+import type { TaskState } from "../base/task-state.ts";
 import { fieldOf, isTrue, maybeText, number, text } from "./http-json.ts";
 
-/** Where a task is in its life; the last four are its ends. */
-export type TaskState =
-  | "delayed"
-  | "ready"
-  | "leased"
-  | "completed"
-  | "failed"
-  | "dead"
-  | "canceled";
+export type { TaskState };
 
 /** A task as it is now (README, HTTP reference). Absent strings are undefined. */
 export interface TaskRecord {

@@ -2,9 +2,10 @@
 import { unreachable } from "../base/assert.ts";
 import { ByteReader, ByteWriter, DecodeError } from "../base/bytes.ts";
 import { limits } from "../base/limits.ts";
+import { taskStates } from "../base/task-state.ts";
 import type { TaskExtras } from "../shard/grants.ts";
 import type { Scan, ScanBounds, TaskFilter, TaskRef } from "../shard/listing.ts";
-import type { ResultView, TaskRead, TaskState } from "../shard/reads.ts";
+import type { ResultView, TaskRead } from "../shard/reads.ts";
 import type { Retained, RetainedBounds } from "../shard/retained.ts";
 import type { NameBounds, QueueLook } from "./shard-look.ts";
 
@@ -205,21 +206,11 @@ export function decodeRetained(body: Buffer): Retained {
   return { byQueue, count, next };
 }
 
-const states: readonly TaskState[] = [
-  "delayed",
-  "ready",
-  "leased",
-  "completed",
-  "failed",
-  "dead",
-  "canceled",
-];
-
 function writeRead(out: ByteWriter, read: TaskRead, { withResult }: { withResult: boolean }): void {
   out.latin1(read.tenant);
   out.latin1(read.queue);
   out.u8(read.priority);
-  out.u8(states.indexOf(read.state));
+  out.u8(taskStates.indexOf(read.state));
   for (const count of [read.attempts, read.maxAttempts, read.leaseToken]) out.varint(count);
   const { leaseUntilMs, runAtMs, createdAtMs, updatedAtMs } = read;
   for (const time of [leaseUntilMs, runAtMs, createdAtMs, updatedAtMs]) out.varint(time);
@@ -241,7 +232,7 @@ function writeRead(out: ByteWriter, read: TaskRead, { withResult }: { withResult
 
 function readRead(input: ByteReader): TaskRead {
   const [tenant, queue, priority] = [input.latin1(), input.latin1(), input.u8()];
-  const state = states[input.u8()];
+  const state = taskStates[input.u8()];
   if (!state) throw new DecodeError("unknown state of a task");
   const [attempts, maxAttempts, leaseToken] = [input.varint(), input.varint(), input.varint()];
   const [leaseUntilMs, runAtMs] = [input.varint(), input.varint()];

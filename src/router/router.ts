@@ -8,8 +8,9 @@
  * inside the call that takes them, exactly once each; they must not throw.
  */
 import type { QueueError } from "../base/errors.ts";
+import type { TaskState } from "../base/task-state.ts";
 import type { Grant, TaskExtras } from "../shard/grants.ts";
-import type { ResultView, TaskRead, TaskState } from "../shard/reads.ts";
+import type { ResultView, TaskRead } from "../shard/reads.ts";
 import type { PassOn } from "./shard-routes.ts";
 
 export type { Grant, PassOn, ResultView, TaskExtras, TaskState };

@@ -1,4 +1,5 @@
 /** Reads of single tasks from the applied state of a shard. */
+import { type TaskState, taskStates } from "../base/task-state.ts";
 import { keyBytes, prefixes } from "../queue/keys.ts";
 import { col, leaseExpiredResult, type Run } from "../queue/run.ts";
 import { decodeRun } from "../queue/run-codec.ts";
@@ -7,15 +8,6 @@ import { resultKey } from "../queue/state.ts";
 import { RecordCursor } from "../queue/task-record.ts";
 import { publicExtras, type TaskExtras } from "./grants.ts";
 import type { Shard } from "./shard.ts";
-
-export type TaskState =
-  | "delayed"
-  | "ready"
-  | "leased"
-  | "completed"
-  | "failed"
-  | "dead"
-  | "canceled";
 
 /** How a task ended. */
 export interface ResultView {
@@ -46,16 +38,7 @@ export interface TaskRead {
 }
 
 /** Names by the values of the STATE column. */
-const stateNames: readonly (TaskState | null)[] = [
-  null,
-  "delayed",
-  "ready",
-  "leased",
-  "completed",
-  "failed",
-  "dead",
-  "canceled",
-];
+const stateNames: readonly (TaskState | null)[] = [null, ...taskStates];
 
 /** Reads again when a row that the columns named was replaced meanwhile; once is usual. */
 const readTries = 5;

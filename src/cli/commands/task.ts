@@ -1,6 +1,8 @@
 /** `quorumq task`: look at tasks, cancel them. */
+
+import { type TaskState, taskStates } from "../../base/task-state.ts";
 import type { HttpClient } from "../../client/http-client.ts";
-import type { TaskRecord, TaskState } from "../../client/http-records.ts";
+import type { TaskRecord } from "../../client/http-records.ts";
 import { parseCount, parseQueue, parseSeconds } from "../connection.ts";
 import { cliExitCodes, usageError } from "../exit-codes.ts";
 import type { Cell } from "../output.ts";
@@ -17,20 +19,10 @@ export interface TaskFlags {
   readonly yes?: boolean;
 }
 
-const states: readonly TaskState[] = [
-  "delayed",
-  "ready",
-  "leased",
-  "completed",
-  "failed",
-  "dead",
-  "canceled",
-];
-
 /** @throws CliError usage */
 export function parseState(text: string): TaskState {
-  const state = states.find((name) => name === text);
-  if (state === undefined) throw usageError(`--state: one of ${states.join(", ")}`);
+  const state = taskStates.find((name) => name === text);
+  if (state === undefined) throw usageError(`--state: one of ${taskStates.join(", ")}`);
   return state;
 }
 

@@ -1,9 +1,10 @@
 /** GET /tasks and GET /admin/queues: pages with a cursor. */
 import { decodeCursor, encodeCursor } from "../../../api/cursor.ts";
-import { queueNamePattern, taskStates } from "../../../api/schema.ts";
+import { queueNamePattern } from "../../../api/schema.ts";
 import { toQueueError } from "../../../api/wire-errors.ts";
 import type { QueueError } from "../../../base/errors.ts";
 import { limits } from "../../../base/limits.ts";
+import { type TaskState, taskStates } from "../../../base/task-state.ts";
 import type { QueueView } from "../../../router/admin.ts";
 import type { TaskView } from "../../../router/router.ts";
 import { type Call, type HttpContext, isGone, sendError, sendJson } from "../context.ts";
@@ -114,7 +115,7 @@ function oneQueue(view: QueueView) {
   return { ...queueFields(view), inProgress: view.leased, dlq: view.dead };
 }
 
-function stateOf(text: string): (typeof taskStates)[number] {
+function stateOf(text: string): TaskState {
   const state = taskStates.find((one) => one === text);
   if (state === undefined) throw outOfRule("state", `must be one of ${taskStates.join()}`);
   return state;
