@@ -12,9 +12,11 @@ import { leavesDoubt, nextTry } from "./retry.ts";
 import type { ClientEffects } from "./system.ts";
 
 export interface BatchRequest<T> {
-  readonly count: number;
-  /** The request for these items. */
-  request(places: readonly number[]): HttpRequest;
+  readonly path: string;
+  /** The field that holds the items. */
+  readonly name: string;
+  /** The items as JSON text. */
+  readonly bodies: readonly string[];
   /** The outcome of an item that was done. */
   read(item: unknown, place: number): T;
   isRepeatable(place: number): boolean;
@@ -32,13 +34,13 @@ export async function requestBatch<T>(
 ): Promise<readonly BatchOutcome<T>[]> {
   const { clock } = requester;
   const deadlineMs = requester.deadlineOf(options);
-  const outcomes = new Array<BatchOutcome<T>>(batch.count);
-  let open = Array.from({ length: batch.count }, (_, place) => place);
+  const outcomes = new Array<BatchOutcome<T>>(batch.bodies.length);
+  let open = [...batch.bodies.keys()];
   for (let round = 0; open.length > 0; round++) {
     const timeoutMs = deadlineMs - clock.monotonicMs();
     const sent = open;
     open = [];
-    const answers = await ask(requester, batch.request(sent), { ...options, timeoutMs }, round);
+    const answers = await ask(requester, requestOf(batch, sent), { ...options, timeoutMs }, round);
     for (const [i, place] of sent.entries()) {
       const answer = answers instanceof QuorumQError ? answers : errorOfItem(answers[i]);
       if (answer === null) {
@@ -56,6 +58,17 @@ export async function requestBatch<T>(
     await requester.pause(pauseMs, options.signal);
   }
   return outcomes;
+}
+
+function requestOf<T>(batch: BatchRequest<T>, places: readonly number[]): HttpRequest {
+  const items = places.map((place) => batch.bodies[place]).join();
+  return {
+    method: "POST",
+    path: batch.path,
+    body: `{"${batch.name}":[${items}]}`,
+    isRepeatable: places.every((place) => batch.isRepeatable(place)),
+    changes: true,
+  };
 }
 
 /** In the first round a refusal is the batch's, later it is that of the items that are left. */

@@ -2,6 +2,7 @@
 import { limits } from "../base/limits.ts";
 import { bodyText, queuePath, type Time, timeText, withQuery } from "./http-body.ts";
 import { isTrue, list, maybeText, number, text } from "./http-json.ts";
+import { itemsOfPages } from "./http-pages.ts";
 import type { TaskState } from "./http-records.ts";
 import type { CallOptions, HttpRequester } from "./http-request.ts";
 
@@ -91,17 +92,11 @@ export function createHttpQueues(requester: HttpRequester): HttpQueues {
   };
   return {
     listQueues,
-    async *allQueues(options = {}) {
-      let cursor: string | undefined;
-      do {
-        const page: QueuePage = await listQueues({
-          ...options,
-          ...(cursor === undefined ? {} : { cursor }),
-        });
-        yield* page.queues;
-        cursor = page.cursor;
-      } while (cursor !== undefined);
-    },
+    allQueues: (options = {}) =>
+      itemsOfPages(async (from) => {
+        const { queues: items, cursor } = await listQueues({ ...options, ...from });
+        return { items, cursor };
+      }),
     async queue(queue, options = {}) {
       return readQueue(await requester.request({ ...reading, path: queuePath(queue) }, options));
     },

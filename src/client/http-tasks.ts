@@ -4,6 +4,7 @@ import { QuorumQError } from "./errors.ts";
 import { requestBatch } from "./http-batch.ts";
 import { bodyText, taskPath, timeText, withQuery } from "./http-body.ts";
 import { fieldOf, list, maybeText } from "./http-json.ts";
+import { itemsOfPages } from "./http-pages.ts";
 import {
   type CreatedRecord,
   type ResultRecord,
@@ -138,17 +139,11 @@ export function createHttpTasks(
       return readTask(await requester.request(request, options));
     },
     listTasks,
-    async *allTasks(options = {}) {
-      let cursor: string | undefined;
-      do {
-        const page: TaskPage = await listTasks({
-          ...options,
-          ...(cursor === undefined ? {} : { cursor }),
-        });
-        yield* page.tasks;
-        cursor = page.cursor;
-      } while (cursor !== undefined);
-    },
+    allTasks: (options = {}) =>
+      itemsOfPages(async (from) => {
+        const { tasks: items, cursor } = await listTasks({ ...options, ...from });
+        return { items, cursor };
+      }),
   };
 }
 
@@ -167,22 +162,15 @@ async function createBatch(
   items: readonly CreateItem[],
   options: CallOptions,
 ): Promise<readonly CreateOutcome[]> {
-  const bodies = items.map((item) => createBody(item.queue, item.payload, item));
-  const isKeyed = (place: number) => items[place]?.idempotencyKey !== undefined;
   const outcomes = await requestBatch(
     requester,
     random,
     {
-      count: items.length,
-      request: (places) => ({
-        method: "POST",
-        path: "/v1/tasks/batch",
-        body: `{"tasks":[${places.map((place) => bodies[place]).join()}]}`,
-        isRepeatable: places.every(isKeyed),
-        changes: true,
-      }),
+      path: "/v1/tasks/batch",
+      name: "tasks",
+      bodies: items.map((item) => createBody(item.queue, item.payload, item)),
       read: (item) => readCreated(fieldOf(item, "task")),
-      isRepeatable: isKeyed,
+      isRepeatable: (place) => items[place]?.idempotencyKey !== undefined,
     },
     options,
   );

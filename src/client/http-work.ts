@@ -177,22 +177,15 @@ async function resultBatch(
   items: readonly ResultBatchItem[],
   options: CallOptions,
 ): Promise<readonly SettleOutcome[]> {
-  const bodies = items.map(resultBody);
-  const hasToken = (place: number) => items[place]?.leaseToken !== undefined;
   const outcomes = await requestBatch(
     requester,
     random,
     {
-      count: items.length,
-      request: (places) => ({
-        method: "POST",
-        path: "/v1/tasks/batch/results",
-        body: `{"results":[${places.map((place) => bodies[place]).join()}]}`,
-        isRepeatable: places.every(hasToken),
-        changes: true,
-      }),
+      path: "/v1/tasks/batch/results",
+      name: "results",
+      bodies: items.map(resultBody),
       read: (item) => readResult(fieldOf(item, "result")),
-      isRepeatable: hasToken,
+      isRepeatable: (place) => items[place]?.leaseToken !== undefined,
     },
     options,
   );
