@@ -1,4 +1,5 @@
 /** What every command works with: its terminal, its output, and the way to the server. */
+import { QuorumQError } from "../client/errors.ts";
 import { createHttpClient, type HttpClient } from "../client/http-client.ts";
 import { type ClientEffects, createClientEffects } from "../client/system.ts";
 import { type Connection, type ConnectionFlags, resolveConnection } from "./connection.ts";
@@ -32,6 +33,25 @@ export class Session {
   async http(): Promise<HttpClient> {
     const { http, token, timeoutMs } = await this.connection();
     return createHttpClient({ endpoints: http, token, timeoutMs, effects: this.effects });
+  }
+
+  /**
+   * What the promise gives, if it comes within the server's time (`--timeout`).
+   * @throws QuorumQError timeout
+   */
+  async withinTimeout<T>(promise: Promise<T>): Promise<T> {
+    const { timeoutMs } = await this.connection();
+    const over = new AbortController();
+    const late = this.sleep(timeoutMs, over.signal).then((): never => {
+      throw new QuorumQError("timeout", "no server answered in time");
+    });
+    // when it came in time nobody looks at the other any more
+    late.catch(() => undefined);
+    try {
+      return await Promise.race([promise, late]);
+    } finally {
+      over.abort();
+    }
   }
 
   /** Resolves after the time, or at once when the signal has fired or fires. */

@@ -42,7 +42,7 @@ const drainMs = 30_000;
 /** @returns 0, or 1 when something was lost or refused */
 export async function runBench(session: Session, flags: BenchFlags): Promise<number> {
   const plan = planOf(flags);
-  const { grpc, token, timeoutMs } = await session.connection();
+  const { grpc, token } = await session.connection();
   const nonce = Buffer.alloc(6);
   session.effects.random.fill(nonce);
   const queue = `quorumq-bench-${nonce.toString("hex")}`;
@@ -55,7 +55,7 @@ export async function runBench(session: Session, flags: BenchFlags): Promise<num
   });
   let isOpen = false;
   try {
-    await bench.open(timeoutMs);
+    await bench.open();
     isOpen = true;
     await tick(session, { seconds: plan.warmUpSeconds, from: 0, stop, bench, progress });
     bench.measure();
@@ -151,19 +151,10 @@ class Bench {
   }
 
   /** Connects all streams and begins. @throws QuorumQError */
-  async open(timeoutMs: number): Promise<void> {
+  async open(): Promise<void> {
     const opened: Promise<void>[] = [];
     for (let i = 0; i < this.plan.workers; i++) opened.push(this.openWorker());
-    const late = new AbortController();
-    const tooLate = this.session.sleep(timeoutMs, late.signal).then(() => {
-      if (late.signal.aborted) return;
-      throw new QuorumQError("timeout", "no server answered in time");
-    });
-    try {
-      await Promise.race([Promise.all(opened), tooLate]);
-    } finally {
-      late.abort();
-    }
+    await this.session.withinTimeout(Promise.all(opened));
     for (let i = 0; i < this.plan.producers; i++) this.openProducer();
   }
 

@@ -5,7 +5,7 @@
  * commands are ended, their tasks handed back at once, exit 130.
  */
 import { limits } from "../../base/limits.ts";
-import { FailTask, QuorumQError } from "../../client/errors.ts";
+import { FailTask, type QuorumQError } from "../../client/errors.ts";
 import { createWorker } from "../../client/worker.ts";
 import type { Worker } from "../../client/worker-options.ts";
 import type { TaskContext, WorkerTask } from "../../client/worker-task.ts";
@@ -51,7 +51,7 @@ export async function runWork(
   flags: WorkFlags,
 ): Promise<number> {
   const plan = planOf(queues, flags);
-  const { grpc, token, timeoutMs } = await session.connection();
+  const { grpc, token } = await session.connection();
   const run = new WorkRun(session, plan);
   const { workerId } = plan;
   const worker = createWorker(
@@ -65,7 +65,7 @@ export async function runWork(
       onError: (error, taskId) => run.tell(error, taskId),
     },
   );
-  return run.untilEnd(worker, timeoutMs);
+  return run.untilEnd(worker);
 }
 
 function planOf(queues: readonly string[], flags: WorkFlags): Plan {
@@ -115,7 +115,7 @@ class WorkRun {
   }
 
   /** Starts the worker and waits until it is to end, then ends it. */
-  async untilEnd(worker: Worker, timeoutMs: number): Promise<number> {
+  async untilEnd(worker: Worker): Promise<number> {
     const { terminal } = this.session;
     terminal.onSignal((signal) => this.end(signal));
     const interrupted = new Promise<"interrupted">((resolve) => {
@@ -124,7 +124,7 @@ class WorkRun {
         else terminal.onSignal(() => resolve("interrupted"));
       });
     });
-    await this.start(worker, timeoutMs);
+    await this.start(worker);
     this.watchIdle();
     const ending = await this.ended;
     this.idleTimer?.cancel();
@@ -144,19 +144,12 @@ class WorkRun {
   }
 
   /** @throws QuorumQError timeout: nobody there; unauthenticated … */
-  private async start(worker: Worker, timeoutMs: number): Promise<void> {
-    const late = new AbortController();
-    const tooLate = this.session.sleep(timeoutMs, late.signal).then(() => {
-      if (late.signal.aborted) return;
-      throw new QuorumQError("timeout", "no server answered in time");
-    });
+  private async start(worker: Worker): Promise<void> {
     try {
-      await Promise.race([worker.start(), tooLate, this.ended]);
+      await this.session.withinTimeout(Promise.race([worker.start(), this.ended]));
     } catch (error) {
       await worker.stop({ graceSeconds: 0 });
       throw error;
-    } finally {
-      late.abort();
     }
   }
 
