@@ -10,7 +10,10 @@ const directory = makeDirectory();
 let server: Server;
 
 before(async () => {
-  server = await startServer(join(directory.path, "data"), { BACKOFF_BASE_SECONDS: "1" });
+  server = await startServer(join(directory.path, "data"), {
+    BACKOFF_POLICY: "fixed",
+    BACKOFF_BASE_SECONDS: "60",
+  });
 });
 
 after(async () => {

@@ -136,6 +136,22 @@ describe("a batch", () => {
     );
   });
 
+  test("is sent again as a whole after an unknown outcome only if all its items may be", async () => {
+    for (const isKeyed of [false, true]) {
+      const done = { status: 200, body: { results: [{ task: taskBody }, { task: taskBody }] } };
+      const node = await listen(inTurn(refusal(504, "unknown_outcome"), done));
+      const items = [0, 1].map((i) => ({
+        queue: "mail",
+        payload: 1,
+        ...((isKeyed || i === 0) && { idempotencyKey: `k${i}` }),
+      }));
+      const call = createHttpClient({ endpoints: node.url }).createBatch(items);
+      if (isKeyed) assert.equal((await call).length, 2);
+      else await assert.rejects(call, codeIs("unknown_outcome"));
+      assert.equal(node.seen.length, isKeyed ? 2 : 1);
+    }
+  });
+
   test("does not send an item again that may exist", async () => {
     const node = await listen(
       inTurn({ status: 200, body: { results: [refused("unknown_outcome")] } }),

@@ -143,3 +143,22 @@ test("who was told that the node leads nothing takes the leases along, until tas
     assert.equal(released.length, isGivenMore ? 2 : 0);
   }
 });
+
+test("who was told by an ack that another node leads takes the leases along", async () => {
+  const stream = await worker(on, { releaseOnClose: true, followLeader: true });
+  make(1);
+  const task = await takeOne(stream);
+  on.router.failWith = new QueueError("not_leader", "n2 leads", {
+    leader: { shard: 0, term: 3, leaderId: "n2", leaderHttp: "", leaderGrpc: "h:1" },
+  });
+  const before = on.router.settled.length;
+  stream.send(complete(task.id, task.leaseToken));
+  await stream.next();
+  on.router.failWith = null;
+  stream.send(ready(1, ["none"]));
+  await until(() => on.router.claims.size === 1, "the claim waits");
+  stream.cancel();
+  await until(() => on.router.claims.size === 0, "the server knows of the end");
+  const released = on.router.settled.slice(before).filter(({ kind }) => kind === "release");
+  assert.equal(released.length, 0);
+});
