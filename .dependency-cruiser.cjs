@@ -118,6 +118,12 @@ module.exports = {
       to: { pathNot: ["^src/(node|platform|cli)/", "^(node:)?process$"] },
     },
     {
+      name: "examples-import-the-package-as-others-do",
+      severity: "error",
+      from: { path: "^src/client/examples/" },
+      to: { path: "^(src|node_modules)/", pathNot: "^src/client/examples/" },
+    },
+    {
       name: "every-file-of-src-is-in-a-folder-with-a-row",
       severity: "error",
       from: { path: "^src/", pathNot: [...Object.keys(rows).map((f) => `^src/${f}/`), "^src/main"] },
@@ -144,7 +150,8 @@ module.exports = {
   options: {
     parser: "swc",
     doNotFollow: { path: "node_modules" },
-    exclude: { path: "^(dist|data)/" },
+    // the package itself, as the examples name it: there only once it is built
+    exclude: { path: "^(dist|data)/|^quorumq/client$" },
     // types of node and of packages without code are not modules
     enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["import", "node", "types"] },
   },

@@ -8,7 +8,7 @@ export interface ConnectOptions {
   /** gRPC addresses, "host:port" (default port 9092): one, several with commas, or a list. */
   readonly endpoints: string | readonly string[];
   /** The token's text; absent for a server without authentication. */
-  readonly token?: string;
+  readonly token?: string | undefined;
   /** Where the SDK tells of connections and of tasks' ends that went wrong; default nowhere. */
   readonly logger?: ClientLogger;
   /** Clock, timers and random numbers; the process's own if absent. */

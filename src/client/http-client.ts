@@ -12,7 +12,7 @@ export interface HttpClientOptions {
   /** Base URLs, "http://host:port" (default port 8080): one, several with commas, or a list. */
   readonly endpoints: string | readonly string[];
   /** The token's text; absent for a server without authentication. */
-  readonly token?: string;
+  readonly token?: string | undefined;
   /** Ms that a call may take, retries included, beside the time it waits; 30,000. */
   readonly timeoutMs?: number;
   /** Clock, timers and random numbers; the process's own if absent. */
