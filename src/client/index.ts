@@ -5,6 +5,10 @@
  * - `createWorker`: run a handler for each task, with leases kept alive.
  * - `createHttpClient`: every route of the server's HTTP interface, typed.
  * - `createProducerStream`, `createWorkerStream`: the raw streams, one callback per frame.
+ *
+ * Programs that use it are in `examples/` beside this file.
+ *
+ * @module
  */
 export type { CreateAckFrame } from "../api/client-ack-frame.ts";
 export type { WireCluster } from "../api/proto-events.ts";

@@ -71,9 +71,9 @@ export interface WorkerStream {
   results(results: readonly ResultInput[]): void;
   /** Completes all tasks of a frame without results, in one frame. */
   complete(tasks: TaskFrame): void;
-  /** @param delaySeconds - 0 = by the backoff policy; -1 = at once */
+  /** @param options.delaySeconds - 0 = by the backoff policy; -1 = at once */
   nack(claim: Claim, options: { readonly delaySeconds: number; readonly reason: string }): void;
-  /** @param extendSeconds - 0 = the length it was claimed with */
+  /** @param options.extendSeconds - 0 = the length it was claimed with */
   heartbeat(claim: Claim, options: { readonly extendSeconds: number }): void;
   abandon(claim: Claim): void;
   /** Gives the stream up and goes on at the leader or the next endpoint. */
