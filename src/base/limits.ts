@@ -2,7 +2,9 @@
  * Every upper bound of the system, with its unit and its reason. Where a bound can be
  * configured, this is the default and `*Max` the highest value taken.
  */
+
 import { assert } from "./assert.ts";
+import { clientLimits } from "./client-limits.ts";
 
 export const KiB = 1024;
 export const GiB = 1024 * 1024 * 1024;
@@ -346,38 +348,7 @@ export const limits = {
   /** A refusal is told once in so many ms for each address and reason, of so many of them. */
   refusalMs: 60_000,
   refusals: 1024,
-  /** The client SDK: create frames sent and not yet acknowledged, and their payload bytes. */
-  clientWindowFrames: 32,
-  clientWindowBytes: 16 * MiB,
-  /**
-   * Payload bytes of one create or result frame of the SDK, unless one payload alone is larger: a
-   * payload over the server's limit then spoils no other task's frame.
-   */
-  clientFrameBytes: 1 * MiB,
-  /** Tasks and payload bytes that wait in a producer for the window: beyond is `overloaded`. */
-  clientWaitingTasks: 262_144,
-  clientWaitingBytes: 64 * MiB,
-  /** Tasks that one worker of the SDK holds: running, fetched ahead, or ended and not settled. */
-  clientHeldTasks: 4096,
-  /** Bytes of a result that the SDK sends at all: the frame around it must fit into a message. */
-  clientResultBytes: 8 * MiB - 64 * KiB,
-  /** Ms of the SDK's first wait before it connects or sends again, and of its longest. */
-  clientBackoffMs: 100,
-  clientBackoffMsMax: 10_000,
-  /** Ms a stream must have lived for the next loss of it to count as the first one. */
-  clientSteadyMs: 5_000,
-  /** Ms without the ack of a frame after which a client may take its stream for dead. */
-  clientAckMs: 10_000,
-  /** Ms between the end of a client's stream and the cut of its connection. */
-  clientLingerMs: 1_000,
-  /** Redirects that the SDK follows for one request (SPEC section 3). */
-  clientHops: 3,
-  /** Ms for which the SDK believes a list of members: a token goes to no address of long ago. */
-  clientMembersMs: 60_000,
-  /** Ms without a task after which an idle worker says that its queues are drained. */
-  clientDrainedMs: 100,
-  /** Tasks that a stream of tasks to create has pulled from its source and not told the end of. */
-  clientStreamTasks: 4096,
+  ...clientLimits,
 } as const;
 
 /** Relations between bounds that the code relies on. */

@@ -53,6 +53,8 @@ export class CreateFrame implements SentFrame {
   /** Made when it is first sent, since only HelloAck tells the number of shards. */
   private buffer: Buffer | null = null;
   sends = 0;
+  /** Passing refusals in a row on the present stream. */
+  refusals = 0;
   refusal: QuorumQError | null = null;
   /** A try of it was lost without an answer, or answered in part. */
   isUncertain = false;

@@ -42,24 +42,26 @@ export interface Endpoints {
 /** @param start - 0 ≤ x < 1: where in the list to begin, so that clients spread */
 export function createEndpoints(configured: readonly string[], start: number): Endpoints {
   let known = configured;
-  let at = Math.floor(start * configured.length);
+  let last = "";
+  let following = configured[Math.floor(start * configured.length)] ?? "";
   return {
     get count() {
       return known.length;
     },
     next() {
-      const endpoint = known[at % known.length] ?? "";
-      at = (at + 1) % known.length;
-      return endpoint;
+      // By name: the list may have changed since, and the last one shall not be the next one.
+      const after = known[(known.indexOf(last) + 1) % known.length] ?? "";
+      last = following === "" ? after : following;
+      following = "";
+      return last;
     },
     learn(addresses) {
       const learned = addresses.filter((address) => hostAndPort.test(address));
       known = [...new Set([...configured, ...learned.slice(0, limits.shards)])];
     },
     prefer(endpoint) {
-      const place = known.indexOf(endpoint);
-      if (place < 0) return false;
-      at = place;
+      if (!known.includes(endpoint)) return false;
+      following = endpoint;
       return true;
     },
   };

@@ -38,8 +38,8 @@ const channelOptions = {
   // grpc-js keeps a copy of what was sent for its own retries; frames are kept here already.
   "grpc.enable_retries": 0,
   "grpc.service_config_disable_resolution": 1,
-  "grpc.keepalive_time_ms": 20_000,
-  "grpc.keepalive_timeout_ms": 10_000,
+  "grpc.keepalive_time_ms": limits.clientPingMs,
+  "grpc.keepalive_timeout_ms": limits.clientPingAnswerMs,
 };
 
 /**

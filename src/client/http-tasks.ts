@@ -1,4 +1,5 @@
 /** Tasks over HTTP: create, look up, list, cancel. */
+import { backoffMs } from "./backoff.ts";
 import type { TaskOptions } from "./create-input.ts";
 import { QuorumQError } from "./errors.ts";
 import { requestBatch } from "./http-batch.ts";
@@ -121,18 +122,7 @@ export function createHttpTasks(
       const path = withQuery(taskPath(id), { consistency: asked(consistency) });
       return readTask(await requester.request(reading(path), options));
     },
-    async getResult(id, options = {}) {
-      const { waitSeconds = 0, consistency } = options;
-      const query = { waitSeconds, consistency: asked(consistency) };
-      const path = withQuery(`${taskPath(id)}/result`, query);
-      const request = { ...reading(path), serverMs: waitSeconds * 1000 };
-      const body = await requester.request(request, options);
-      const result = fieldOf(body, "result");
-      return {
-        task: readTask(fieldOf(body, "task")),
-        result: result === null || result === undefined ? null : readResult(result),
-      };
-    },
+    getResult: (id, options = {}) => getResult(requester, random, id, options),
     async cancel(id, options = {}) {
       const path = `${taskPath(id)}/cancel`;
       const request = { method: "POST", path, isRepeatable: true, changes: true } as const;
@@ -145,6 +135,31 @@ export function createHttpTasks(
         return { items, cursor };
       }),
   };
+}
+
+/** A node that stops ends its waits early: the rest of the time is waited for elsewhere. */
+async function getResult(
+  requester: HttpRequester,
+  random: ClientEffects["random"],
+  id: string,
+  options: ReadOptions & { readonly waitSeconds?: number },
+): Promise<{ readonly task: TaskRecord; readonly result: ResultRecord | null }> {
+  const { waitSeconds = 0, consistency } = options;
+  const { clock } = requester;
+  const endMs = clock.monotonicMs() + waitSeconds * 1000;
+  for (let round = 0, seconds = waitSeconds; ; round++) {
+    const query = { waitSeconds: seconds, consistency: asked(consistency) };
+    const path = withQuery(`${taskPath(id)}/result`, query);
+    const request = { ...reading(path), serverMs: seconds * 1000 };
+    const body = await requester.request(request, options);
+    const result = fieldOf(body, "result") ?? null;
+    seconds = Math.floor((endMs - clock.monotonicMs()) / 1000);
+    if (result !== null || seconds < 1) {
+      const task = readTask(fieldOf(body, "task"));
+      return { task, result: result === null ? null : readResult(result) };
+    }
+    await requester.pause(backoffMs(round, random), options.signal);
+  }
 }
 
 /** The default needs no word in the query. */

@@ -26,6 +26,8 @@ export interface LeaseDeps {
 export class LeaseKeeper {
   private readonly deps: LeaseDeps;
   private timer: TimerHandle | null = null;
+  /** Heartbeats refused for now in a row on the present stream. */
+  private refusals = 0;
 
   constructor(deps: LeaseDeps) {
     this.deps = deps;
@@ -39,6 +41,7 @@ export class LeaseKeeper {
 
   /** A new stream: whether the leases outlived the old one only the server knows. */
   opened(): void {
+    this.refusals = 0;
     for (const held of this.deps.live.values()) this.beat(held, undefined);
   }
 
@@ -58,6 +61,7 @@ export class LeaseKeeper {
     const { live, lose, stream, effects, leaseMs } = this.deps;
     const held = live.get(acks.taskIds[0] ?? "");
     const failure = acks.failures[0];
+    if (failure === undefined) this.refusals = 0;
     if (held === undefined) return;
     if (failure === undefined) {
       held.renewed();
@@ -66,7 +70,10 @@ export class LeaseKeeper {
     const error = errorOfAck(failure);
     if (error.code === "lease_lost" || error.code === "not_found") {
       lose(held, leaseLost(error));
-    } else if (nextTry({ code: error.code, tries: 1, isRepeatable: true }) === "elsewhere") {
+      return;
+    }
+    const tries = ++this.refusals;
+    if (nextTry({ code: error.code, tries, isRepeatable: true }) === "elsewhere") {
       stream.move(error);
     } else {
       held.renewAtMs = effects.clock.monotonicMs() + leaseMs / 12;

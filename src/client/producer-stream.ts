@@ -255,25 +255,27 @@ class RawProducerStream implements ProducerStream {
     frame.unansweredSinceMs = Number.POSITIVE_INFINITY;
     const refused = event.areAllOk ? null : event.decode();
     frame.refusal = refused === null ? null : retryableRefusal(refused, frame.sends);
+    frame.refusals++;
     if (refused === null || frame.refusal === null) {
       this.finish(frame, { kind: "acked", acks: event, isResent: frame.sends > 1 });
     } else {
       if (isInDoubt(refused, frame.refusal)) frame.isUncertain = true;
-      this.retry(frame.refusal);
+      this.retry(frame, frame.refusal);
     }
   }
 
   /** Sends what was refused for now again: elsewhere if that helps, else after a while. */
-  private retry(refusal: QuorumQError): void {
-    if (nextTry({ code: refusal.code, tries: 1, isRepeatable: true }) === "elsewhere") {
+  private retry(frame: CreateFrame, refusal: QuorumQError): void {
+    const tries = frame.refusals;
+    if (nextTry({ code: refusal.code, tries, isRepeatable: true }) === "elsewhere") {
       this.session.move(refusal);
       return;
     }
     if (this.retryTimer !== null) return;
     const { timers, random } = this.connection.effects;
     let round = Number.POSITIVE_INFINITY;
-    for (const { refusal: why, sends } of this.frames.values()) {
-      if (why !== null) round = Math.min(round, sends - 1);
+    for (const { refusal: why, refusals } of this.frames.values()) {
+      if (why !== null) round = Math.min(round, refusals - 1);
     }
     this.retryTimer = timers.after(backoffMs(round, random), () => {
       this.retryTimer = null;
@@ -284,6 +286,7 @@ class RawProducerStream implements ProducerStream {
   private lost(): void {
     this.stopRetryTimer();
     for (const frame of this.frames.values()) {
+      frame.refusals = 0;
       if (frame.isUnanswered) frame.isUncertain = true;
       frame.unansweredSinceMs = Number.POSITIVE_INFINITY;
     }

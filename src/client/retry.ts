@@ -3,6 +3,7 @@
  * both transports.
  */
 import { errorCodes } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
 import { type ClientErrorCode, isErrorCode } from "./errors.ts";
 
 /** `give up`: tell the caller; `later`: wait, then anywhere; `elsewhere`: at the leader, or next. */
@@ -17,6 +18,8 @@ export interface FailedTry {
 }
 
 export function nextTry({ code, tries, isRepeatable }: FailedTry): NextTry {
+  // An election is over sooner: who still knows no leader is cut off, and others may know one.
+  if (code === "no_leader" && tries >= limits.clientNoLeaderTries) return "elsewhere";
   // A full disk may pass, but is for the caller to know.
   if (!isErrorCode(code) || code === "insufficient_storage") return "give up";
   switch (errorCodes[code].retry) {

@@ -101,9 +101,9 @@ class StreamSession implements Session {
   move(reason: QuorumQError): void {
     if (this.state.kind !== "open") return;
     const { stream, sinceMs } = this.state;
-    this.preferLeader(reason.leader);
+    const isLeaderKnown = this.preferLeader(reason.leader);
     stream.destroy();
-    this.wait(sinceMs);
+    this.wait(sinceMs, isLeaderKnown);
     this.deps.logger.debug({ code: reason.code }, `going elsewhere: ${reason.message}`);
     this.events.lost(reason);
   }
@@ -137,7 +137,7 @@ class StreamSession implements Session {
       event: (event) => this.receive(event),
       ended: (error) => this.ended(error),
     });
-    const timer = effects.timers.after(limits.helloSeconds * 1000, () => {
+    const timer = effects.timers.after(limits.clientHelloMs, () => {
       stream.destroy();
       this.ended(late);
     });
@@ -190,8 +190,9 @@ class StreamSession implements Session {
     this.deps.endpoints.learn(nodes.map((node) => node.grpcAddr));
   }
 
-  private preferLeader(leader: LeaderHint | undefined): void {
-    if (leader !== undefined) this.deps.endpoints.prefer(leader.leaderGrpc);
+  /** @returns whether it is known where the leader is */
+  private preferLeader(leader: LeaderHint | undefined): boolean {
+    return leader !== undefined && this.deps.endpoints.prefer(leader.leaderGrpc);
   }
 
   private ended(error: QuorumQError): void {
@@ -212,14 +213,18 @@ class StreamSession implements Session {
     this.events.lost(error);
   }
 
-  /** @param openSinceMs - when the lost stream was opened; infinite if it never was */
-  private wait(openSinceMs: number): void {
+  /**
+   * @param openSinceMs - when the lost stream was opened; infinite if it never was
+   * @param isLeaderKnown - the next endpoint is the leader's: the first time without a pause
+   */
+  private wait(openSinceMs: number, isLeaderKnown = false): void {
     const { clock, timers, random } = this.deps.effects;
     if (clock.monotonicMs() - openSinceMs >= limits.clientSteadyMs) this.losses = 0;
     // Every known endpoint gets its try before the wait grows.
     const round = Math.floor(this.losses / this.deps.endpoints.count);
+    const delayMs = isLeaderKnown && this.losses === 0 ? 0 : backoffMs(round, random);
     this.losses++;
-    const timer = timers.after(backoffMs(round, random), () => this.greet());
+    const timer = timers.after(delayMs, () => this.greet());
     this.state = { kind: "waiting", timer };
   }
 }

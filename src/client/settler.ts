@@ -59,7 +59,10 @@ export class Settler {
   opened(): void {
     this.stopRetryTimer();
     this.unsent = [...this.ending.values()];
-    for (const held of this.unsent) held.isSent = false;
+    for (const held of this.unsent) {
+      held.isSent = false;
+      held.refusals = 0;
+    }
     this.flush();
   }
 

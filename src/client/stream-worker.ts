@@ -166,7 +166,8 @@ export class StreamWorker extends Emitter<WorkerEvents> implements Worker {
     this.stopDrained();
     this.leases.lost();
     this.emit("disconnected", { error });
-    this.report(error, undefined);
+    // That another node leads is how a cluster works.
+    if (error.code !== "not_leader") this.report(error, undefined);
   }
 
   private refused(error: QuorumQError): void {

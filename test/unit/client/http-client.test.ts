@@ -30,6 +30,19 @@ test("a result is null until the task has ended", async () => {
   assert.equal(node.seen[1]?.path, `/v1/tasks/${id}/result?waitSeconds=5`);
 });
 
+test("a wait that a stopping node ends early goes on", async () => {
+  const result = { taskId: id, status: "COMPLETED", completedAt: task.createdAt };
+  const bodies = [
+    { task, result: null },
+    { task, result },
+  ];
+  const node = await listen((_, response) => json(response, 200, bodies.shift()));
+  const client = createHttpClient({ endpoints: node.url });
+  const told = await client.getResult(id, { waitSeconds: 60 });
+  assert.equal(told.result?.status, "COMPLETED");
+  assert.match(node.seen[1]?.path ?? "", /waitSeconds=5[0-9]$/u);
+});
+
 test("an error body's code is the error's code, and is not tried again", async () => {
   const node = await listen((_, response) =>
     json(response, 409, { error: "it has ended", code: "already_settled" }),
