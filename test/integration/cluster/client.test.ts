@@ -1,6 +1,7 @@
 /** The SDK on a cluster of real nodes that are stopped, killed, frozen and cut off under it. */
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
+import { directions } from "../fault-proxy.ts";
 import { Cluster } from "./cluster.ts";
 import { SdkLoad } from "./sdk-load.ts";
 
@@ -23,7 +24,7 @@ test("a rolling restart of all three under load shows no error at the SDK", asyn
   }
   await load.verify();
   t.diagnostic(`${load.created.size} tasks, slowest call ${Math.round(load.slowestMs)} ms`);
-  assert.ok(load.slowestMs < 5_000, `slowest call ${load.slowestMs} ms`);
+  assert.ok(load.slowestMs < 3_000, `slowest call ${load.slowestMs} ms`);
 });
 
 test("a leader that is killed costs its clients latency, and no error", async (t) => {
@@ -39,7 +40,7 @@ test("a leader that is killed costs its clients latency, and no error", async (t
   }
   await load.verify();
   t.diagnostic(`${load.created.size} tasks, slowest call ${Math.round(load.slowestMs)} ms`);
-  assert.ok(load.slowestMs < 5_000, `slowest call ${load.slowestMs} ms`);
+  assert.ok(load.slowestMs < 3_000, `slowest call ${load.slowestMs} ms`);
 });
 
 test("a client that was told of one node learns the others, and goes on without the one", async () => {
@@ -73,7 +74,7 @@ test("a leader that hangs, its connections open, is left for the next one", asyn
   await load.progress();
   await load.verify();
   t.diagnostic(`slowest call ${Math.round(load.slowestMs)} ms`);
-  assert.ok(load.slowestMs < 15_000, `slowest call ${load.slowestMs} ms`);
+  assert.ok(load.slowestMs < 10_000, `slowest call ${load.slowestMs} ms`);
 });
 
 test("a leader that is cut off from the others, but not from its clients, is left", async (t) => {
@@ -84,11 +85,11 @@ test("a leader that is cut off from the others, but not from its clients, is lef
   const { id } = await cluster.leader();
   const links = [...cluster.proxies].filter(([name]) => name.split(">").includes(id));
   assert.equal(links.length, 4);
-  for (const [, proxy] of links) proxy.silence();
+  for (const [, proxy] of links) proxy.silence(...directions);
   await load.progress();
   for (const [, proxy] of links) proxy.heal();
   await load.progress();
   await load.verify();
   t.diagnostic(`slowest call ${Math.round(load.slowestMs)} ms`);
-  assert.ok(load.slowestMs < 15_000, `slowest call ${load.slowestMs} ms`);
+  assert.ok(load.slowestMs < 5_000, `slowest call ${load.slowestMs} ms`);
 });
