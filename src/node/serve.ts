@@ -1,5 +1,6 @@
 /** `quorumq serve`: from the command line to a running node. */
 import { resolve } from "node:path";
+import { boundHeapGrowth } from "../platform/heap.ts";
 import { createLogger } from "../platform/logger.ts";
 import { createMetrics } from "../platform/metrics.ts";
 import { createClock, createRandom, createTimers } from "../platform/system.ts";
@@ -46,6 +47,7 @@ export async function serve(config: Config): Promise<void> {
     config.storage.path,
   );
   if (machine.refused.length > 0) throw new ConfigError(machine.refused);
+  boundHeapGrowth();
 
   const effects: NodeEffects = {
     clock,
