@@ -2,6 +2,9 @@
  * Task records of recent runs, so that a claim soon after a create reads nothing. Immutable rows:
  * a hit is always right. First in, first out; bounded by bytes.
  */
+/** Bytes that an entry takes beside its block: key, buffer object and place in the map. */
+const entryBytes = 320;
+
 export class PayloadCache {
   private readonly blocks = new Map<string, Buffer>();
   private readonly bytesMax: number;
@@ -18,11 +21,11 @@ export class PayloadCache {
   put(runKey: string, block: Buffer): void {
     if (block.length > this.bytesMax || this.blocks.has(runKey)) return;
     this.blocks.set(runKey, block);
-    this.bytes += block.length;
+    this.bytes += block.length + entryBytes;
     for (const [key, oldest] of this.blocks) {
       if (this.bytes <= this.bytesMax) return;
       this.blocks.delete(key);
-      this.bytes -= oldest.length;
+      this.bytes -= oldest.length + entryBytes;
     }
   }
 }
