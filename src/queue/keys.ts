@@ -81,6 +81,9 @@ export function readU64(text: string, at: number): number {
   return readU32(text, at) * 0x1_0000_0000 + readU32(text, at + 4);
 }
 
+/** Characters before the sequence in the key of a ready row. */
+export const readyPrefixChars = 6;
+
 export function readyPrefix(queueId: number, priority: number): string {
   return prefixes.ready + u32Text(queueId) + String.fromCharCode(9 - priority);
 }

@@ -7,6 +7,7 @@
  */
 
 import { assert } from "../base/assert.ts";
+import { Changes } from "./changes.ts";
 
 /** A put of a key that the store may hold: when it is removed again, a delete must be written. */
 class Over {
@@ -22,8 +23,8 @@ type Change = Uint8Array | Over | null;
 const rowOverheadBytes = 64;
 
 export class Overlay {
-  private active = new Map<string, Change>();
-  private frozen: Map<string, Change> | null = null;
+  private active = new Changes<Change>();
+  private frozen: Changes<Change> | null = null;
   private changeBytes = 0;
   private held = false;
   /** `frozen` is durable and only kept for the hold. */
@@ -74,23 +75,20 @@ export class Overlay {
 
   /** Calls back for each changed row with gte ≤ key < lt, in no order; the newest change of each. */
   forRange(gte: string, lt: string, visit: (key: string, value: Uint8Array | null) => void): void {
-    if (this.frozen) {
-      for (const [key, change] of this.frozen) {
-        if (key >= gte && key < lt && !this.active.has(key)) visit(key, rowOf(change));
-      }
-    }
-    for (const [key, change] of this.active) {
-      if (key >= gte && key < lt) visit(key, rowOf(change));
-    }
+    this.frozen?.forRange(gte, lt, (key, change) => {
+      if (!this.active.has(key)) visit(key, rowOf(change));
+    });
+    this.active.forRange(gte, lt, (key, change) => visit(key, rowOf(change)));
   }
 
   /** Starts a checkpoint: gives its changes; later ones go to the next. */
   freeze(): Iterable<[string, Uint8Array | null]> {
     const changes = this.active;
     assert(this.frozen === null || this.thawWaits, "one checkpoint at a time", changes.size);
-    this.frozen = this.frozen === null ? changes : new Map([...this.frozen, ...changes]);
+    if (this.frozen === null) this.frozen = changes;
+    else for (const [key, change] of changes) this.frozen.set(key, change);
     this.thawWaits = false;
-    this.active = new Map();
+    this.active = new Changes();
     this.changeBytes = 0;
     return changesOf(changes);
   }
@@ -135,6 +133,6 @@ function rowOf(change: Change): Uint8Array | null {
   return change instanceof Over ? change.value : change;
 }
 
-function* changesOf(changes: Map<string, Change>): Iterable<[string, Uint8Array | null]> {
+function* changesOf(changes: Changes<Change>): Iterable<[string, Uint8Array | null]> {
   for (const [key, change] of changes) yield [key, rowOf(change)];
 }
