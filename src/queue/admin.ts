@@ -48,7 +48,7 @@ export function cancel(state: State, command: CancelCommand): CancelResult {
   run.set(col.DUE, place, due);
   run.set(col.UPDATED, place, state.counters.timeMs);
   run.queue.ended++;
-  run.queue.settled.add(1, state.counters.timeMs);
+  state.paces.addSettled(run.queue.id, 1, state.counters.timeMs);
   state.touch(run);
   state.touchQueue(run.queue);
   state.enterRetention(run, due, 1);

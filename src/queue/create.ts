@@ -49,7 +49,7 @@ export function create(state: State, command: CreateCommand): CreateResult {
   state.addRun(run);
   state.touch(run);
   if (!inline) state.overlay.put(prefixes.payload + key, command.records);
-  queue.created.add(run.count, state.counters.timeMs);
+  state.paces.addCreated(queue.id, run.count, state.counters.timeMs);
   state.touchQueue(queue);
   enqueue(state, run, runAt);
   return { kind: "created", code: 0, duplicate: false, createdAt: run.createdAt, runAt };

@@ -109,7 +109,7 @@ function expireRun(state: State, run: Run, due: number): void {
   if (ready > 0) state.addReady(run, readySeq, ready);
   if (died > 0) {
     run.queue.dead += died;
-    run.queue.settled.add(died, state.counters.timeMs);
+    state.paces.addSettled(run.queue.id, died, state.counters.timeMs);
     state.enterRetention(run, state.retentionEnd(taskState.dead), died);
     state.enterDead(run, died);
     state.events.ended(run);

@@ -14,6 +14,7 @@ import {
   u48Text,
   u64Text,
 } from "./keys.ts";
+import { ReadyList, ReadyWindows } from "./ready-list.ts";
 import { col, isPending, type Run, taskState } from "./run.ts";
 import { decodeRun, encodeRun } from "./run-codec.ts";
 import { type Queue, resultKey, type State } from "./state.ts";
@@ -172,10 +173,20 @@ function checkQueue(queue: Queue, counts: Counts): void {
   assert(queue.ended === counts.ended, "ended", queue.name, queue.ended, counts.ended);
 }
 
+/** A packed list as it will come back; the queue keeps it packed. */
+function unpacked(queue: Queue, priority: number): ReadyList | null {
+  const { packed } = queue;
+  if (queue.takePacked(priority) === "") return null;
+  queue.packed = packed;
+  const list = new ReadyList(queue, priority, new ReadyWindows(), true);
+  list.unpack(packed);
+  return list;
+}
+
 /** A ready list's window is the front of its rows, and all of them if it says it is complete. */
 function checkWindows(queue: Queue, rows: Rows): void {
   for (let p = 0; p < 10; p++) {
-    const list = queue.lists[p];
+    const list = queue.listOf(p) ?? unpacked(queue, p);
     if (!list) continue;
     const prefix = readyPrefix(queue.id, p);
     const keys = [...rows.keys()].filter((key) => key.startsWith(prefix));

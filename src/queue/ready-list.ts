@@ -4,8 +4,10 @@
  *
  * Invariant: every ready row with seq ≤ `loadedTo` is in the window; if `complete`, every row is.
  */
+import { limits } from "../base/limits.ts";
 import { keyBytes, readU48, readU64, readyPrefix, u48Text, u64Text } from "./keys.ts";
 import type { Overlay } from "./overlay.ts";
+import type { Queue } from "./state.ts";
 
 /** One ready row: tasks of one run that became ready together. */
 export interface Segment {
@@ -19,36 +21,122 @@ export interface Segment {
 }
 
 /** Rows of a window when memory is plenty, and when many lists share it. */
-const windowRows = 2048;
-const windowRowsTight = 16;
-const windowRowsTotal = 100_000;
-/** Window rows of all lists of a shard, to bound their sum. */
-export interface WindowBudget {
-  rows: number;
+const listRowsMax = 2048;
+const listRowsTight = 16;
+/** Rows of a list that is packed. */
+const packedRows = 8;
+/** Never pushed to. */
+const noSegments: Segment[] = [];
+/** A list takes as much memory beside its rows as so many of them. */
+const listRows = 2;
+
+/** All lists of a shard that are in memory, and the rows of their windows. */
+export class ReadyWindows {
+  /** Of all windows, and what the lists themselves count as. */
+  rows = 0;
+  private readonly lists = new Set<ReadyList>();
+  /** Where `evict` looks next: it goes round and round. */
+  private hand = this.lists.values();
+
+  get isTight(): boolean {
+    return this.rows > limits.windowRows;
+  }
+
+  add(list: ReadyList): void {
+    this.lists.add(list);
+    this.rows += listRows;
+  }
+
+  /**
+   * Packs short lists that were not used for a round and forgets long ones, until no more than
+   * `rowsMax` rows are left: they can be loaded again. Not while a command is applied, or waits for
+   * what it needs.
+   */
+  evict(rowsMax: number = limits.windowRows): void {
+    while (this.rows > rowsMax && this.lists.size > 0) {
+      const { value: list } = this.hand.next();
+      if (!list) this.hand = this.lists.values();
+      else if (list.isUsed) list.isUsed = false;
+      else this.drop(list);
+    }
+  }
+
+  private drop(list: ReadyList): void {
+    const { queue } = list;
+    this.lists.delete(list);
+    this.rows -= listRows + list.rows;
+    queue.forgetList(list);
+    if (queue.packed === "") queue.packed = list.pack();
+  }
+}
+
+/** Since when the first task of a packed list is ready. */
+export function packedOldest(packed: string): number {
+  return readU48(packed, 9);
 }
 
 export class ReadyList {
+  readonly queue: Queue;
+  readonly priority: number;
+  /** The list of another priority of the queue. */
+  next: ReadyList | null = null;
+  /** Asked for since it was looked at last (ReadyWindows). */
+  isUsed = true;
   private readonly prefix: string;
-  private readonly budget: WindowBudget;
-  private items: Segment[] = [];
+  private readonly windows: ReadyWindows;
+  private items: Segment[] = noSegments;
   private head = 0;
   private loadedTo = 0;
   /** The window holds every row there is. */
   complete: boolean;
 
   /** @param complete - true for a list that has no row yet; false if the store must be asked */
-  constructor(queueId: number, priority: number, budget: WindowBudget, complete: boolean) {
-    this.prefix = readyPrefix(queueId, priority);
-    this.budget = budget;
+  constructor(queue: Queue, priority: number, windows: ReadyWindows, complete: boolean) {
+    this.queue = queue;
+    this.priority = priority;
+    this.prefix = readyPrefix(queue.id, priority);
+    this.windows = windows;
     this.complete = complete;
+    windows.add(this);
+  }
+
+  /** Rows of the window. */
+  get rows(): number {
+    return this.items.length - this.head;
+  }
+
+  /**
+   * The list in a text, some 50 bytes instead of 300; "" if it is not whole, without rows, or long:
+   * then the store tells.
+   */
+  pack(): string {
+    if (!this.complete || this.rows > packedRows) return "";
+    let text = String.fromCharCode(this.priority);
+    for (let i = this.head; i < this.items.length; i++) {
+      const { seq, runKey, readyAt, gone } = this.items[i] as Segment;
+      if (gone) continue;
+      text += u64Text(seq) + u48Text(readyAt) + String.fromCharCode(runKey.length) + runKey;
+    }
+    // Made of pieces it would keep all of them.
+    return text.length === 1 ? "" : Buffer.from(text, "latin1").toString("latin1");
+  }
+
+  /** Takes the rows of a packed list into an empty one. */
+  unpack(text: string): void {
+    for (let at = 1; at < text.length; ) {
+      const [seq, readyAt] = [readU64(text, at), readU48(text, at + 8)];
+      const from = at + 15;
+      at = from + text.charCodeAt(from - 1);
+      this.push({ seq, runKey: text.slice(from, at), readyAt, from: 0, gone: false });
+    }
+    this.complete = true;
   }
 
   /** Adds a row at the end; seq is higher than any before. */
   append(overlay: Overlay, seq: number, runKey: string, readyAt: number): void {
     overlay.put(this.prefix + u64Text(seq), encodeReadyRow(runKey, readyAt));
     if (!this.complete) return;
-    const room = this.budget.rows > windowRowsTotal ? windowRowsTight : windowRows;
-    if (this.items.length - this.head >= room) {
+    if (this.rows >= (this.windows.isTight ? listRowsTight : listRowsMax)) {
       this.complete = false;
       return;
     }
@@ -56,9 +144,11 @@ export class ReadyList {
   }
 
   private push(segment: Segment): void {
-    this.items.push(segment);
+    // Pushed to an empty array it would reserve room for sixteen more.
+    if (this.items.length === 0) this.items = [segment];
+    else this.items.push(segment);
     this.loadedTo = segment.seq;
-    this.budget.rows++;
+    this.windows.rows++;
   }
 
   /** The row's last task has left it. */
@@ -73,10 +163,10 @@ export class ReadyList {
   private trim(): void {
     while (this.head < this.items.length && (this.items[this.head] as Segment).gone) {
       this.head++;
-      this.budget.rows--;
+      this.windows.rows--;
     }
     if (this.head === this.items.length) {
-      this.items = [];
+      this.items = noSegments;
       this.head = 0;
     } else if (this.head > 1024 && this.head * 2 > this.items.length) {
       this.items = this.items.slice(this.head);

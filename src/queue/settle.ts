@@ -293,7 +293,7 @@ class GroupSettler {
     if (this.ready > 0) state.addReady(run, this.readySeq, this.ready);
     const { ended, died } = this;
     if (ended + died === 0) return;
-    run.queue.settled.add(ended + died, state.counters.timeMs);
+    state.paces.addSettled(run.queue.id, ended + died, state.counters.timeMs);
     run.queue.ended += ended;
     run.queue.dead += died;
     if (ended > 0) state.enterRetention(run, state.retentionEnd(taskState.completed), ended);

@@ -13,8 +13,8 @@ import type { Settings } from "./command.ts";
 import { DueIndex } from "./due-index.ts";
 import { prefixes, u32Text } from "./keys.ts";
 import { Overlay } from "./overlay.ts";
-import { Rate } from "./rate.ts";
-import { ReadyList, type WindowBudget } from "./ready-list.ts";
+import { Paces } from "./paces.ts";
+import { packedOldest, ReadyList, ReadyWindows } from "./ready-list.ts";
 import { ColumnAllocator, col, isEnded, type Run, taskState } from "./run.ts";
 import { decodeRun } from "./run-codec.ts";
 
@@ -32,42 +32,76 @@ export class Tenant {
   }
 }
 
+/** Shared by all queues without ready tasks: there may be a million of them. */
+const noReady: readonly number[] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 export class Queue {
   readonly id: number;
   readonly tenant: Tenant;
   readonly name: string;
   paused = false;
-  /** Ready tasks per priority. */
-  readonly ready = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+  /** Ready tasks per priority; `noReady` while there is none. To be changed by `setReady` only. */
+  ready: readonly number[] = noReady;
   delayed = 0;
   leased = 0;
   dead = 0;
   /** Completed, failed and canceled tasks whose record is still kept. */
   ended = 0;
-  readonly lists: (ReadyList | null)[] = [
-    null,
-    null,
-    null,
-    null,
-    null,
-    null,
-    null,
-    null,
-    null,
-    null,
-  ];
-  /** Lists of a queue that was read from the store must be loaded from there. */
-  readonly isNew: boolean;
+  /** Lists of its priorities that are in memory, chained by `next`. */
+  lists: ReadyList | null = null;
+  /** A short list that was not used lately (ReadyList.pack); "" = none. */
+  packed = "";
   dirty = false;
-  /** Paces on this replica, since its process started; not part of the state. */
-  readonly created = new Rate();
-  readonly settled = new Rate();
 
-  constructor(id: number, tenant: Tenant, name: string, isNew: boolean) {
+  constructor(id: number, tenant: Tenant, name: string) {
     this.id = id;
     this.tenant = tenant;
     this.name = name;
-    this.isNew = isNew;
+  }
+
+  /** @returns how many tasks of this priority were ready before */
+  setReady(priority: number, count: number): number {
+    const before = this.ready[priority] as number;
+    if (count === before) return before;
+    const ready = this.ready === noReady ? [...noReady] : (this.ready as number[]);
+    ready[priority] = count;
+    this.ready = count === 0 && ready.every((of) => of === 0) ? noReady : ready;
+    return before;
+  }
+
+  /** Since when the first ready task of this priority is ready; undefined if only the store can tell. */
+  oldestReady(priority: number): number | undefined {
+    if (this.packedPriority === priority) return packedOldest(this.packed);
+    return this.listOf(priority)?.at(0)?.readyAt;
+  }
+
+  private get packedPriority(): number {
+    return this.packed === "" ? -1 : this.packed.charCodeAt(0);
+  }
+
+  /** Takes the packed list of this priority, if there is one. */
+  takePacked(priority: number): string {
+    if (this.packedPriority !== priority) return "";
+    const { packed } = this;
+    this.packed = "";
+    return packed;
+  }
+
+  /** The list of this priority, if it is in memory. */
+  listOf(priority: number): ReadyList | null {
+    let list = this.lists;
+    while (list !== null && list.priority !== priority) list = list.next;
+    return list;
+  }
+
+  addList(list: ReadyList): void {
+    list.next = this.lists;
+    this.lists = list;
+  }
+
+  forgetList(list: ReadyList): void {
+    if (this.lists === list) this.lists = list.next;
+    for (let at = this.lists; at !== null; at = at.next) if (at.next === list) at.next = list.next;
   }
 
   get readyTotal(): number {
@@ -130,7 +164,9 @@ export class State {
   dirtyRuns: Run[] = [];
   readonly dirtyQueues = new Set<Queue>();
   readonly dirtyTenants = new Set<Tenant>();
-  readonly windows: WindowBudget = { rows: 0 };
+  readonly windows = new ReadyWindows();
+  /** Of this replica, since its process started; not part of the state. */
+  readonly paces = new Paces();
   runBytes = 0;
   /**
    * Weight of the dirty runs, about the bytes of their rows; runs of many tasks count more than
@@ -210,7 +246,7 @@ export class State {
   }
 
   addQueue(tenant: string, name: string): Queue {
-    const queue = new Queue(this.counters.nextQueueId++, this.tenant(tenant), name, true);
+    const queue = new Queue(this.counters.nextQueueId++, this.tenant(tenant), name);
     this.queues.set(queue.id, queue);
     queue.tenant.queues.set(name, queue);
     this.touchQueue(queue);
@@ -228,12 +264,16 @@ export class State {
   }
 
   list(queue: Queue, priority: number): ReadyList {
-    let list = queue.lists[priority];
+    let list = queue.listOf(priority);
     if (!list) {
-      const empty = queue.isNew || queue.ready[priority] === 0;
-      list = new ReadyList(queue.id, priority, this.windows, empty);
-      queue.lists[priority] = list;
+      // One with tasks may have been in memory before: it is read from the store and the overlay.
+      const empty = queue.ready[priority] === 0;
+      const packed = queue.takePacked(priority);
+      list = new ReadyList(queue, priority, this.windows, empty);
+      queue.addList(list);
+      if (packed !== "") list.unpack(packed);
     }
+    list.isUsed = true;
     return list;
   }
 
@@ -248,8 +288,7 @@ export class State {
   addReady(run: Run, seq: number, count: number): void {
     const { queue, priority } = run;
     this.list(queue, priority).append(this.overlay, seq, run.key, this.counters.timeMs);
-    const before = queue.ready[priority] as number;
-    queue.ready[priority] = before + count;
+    const before = queue.setReady(priority, (queue.ready[priority] as number) + count);
     if (before === 0 && !queue.paused) setClaimable(queue, priority);
     this.touchQueue(queue);
     this.events.readyAdded(queue);
@@ -260,7 +299,7 @@ export class State {
     const { queue, priority } = run;
     const left = (queue.ready[priority] as number) - count;
     assert(left >= 0, "ready count", queue.name, left);
-    queue.ready[priority] = left;
+    queue.setReady(priority, left);
     if (left === 0 && !queue.paused) clearClaimable(queue, priority);
     if (run.findReady(seq, 0) < 0) this.list(queue, priority).remove(this.overlay, seq);
     this.touchQueue(queue);

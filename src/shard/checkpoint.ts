@@ -108,9 +108,9 @@ export async function readState(
 export function decodeQueue(state: State, id: number, row: Buffer): Queue {
   const input = new ByteReader(row);
   const tenant = state.tenant(input.latin1());
-  const queue = new Queue(id, tenant, input.latin1(), false);
+  const queue = new Queue(id, tenant, input.latin1());
   queue.paused = input.u8() === 1;
-  for (let p = 0; p < 10; p++) queue.ready[p] = input.varint();
+  for (let p = 0; p < 10; p++) queue.setReady(p, input.varint());
   queue.delayed = input.varint();
   queue.leased = input.varint();
   queue.dead = input.varint();

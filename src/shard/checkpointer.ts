@@ -57,8 +57,11 @@ export class Checkpointer {
   note(): void {
     const { state, clock, timers } = this.deps;
     // Not while a command waits for the rest of its runs: it would wait for ever.
-    if (state.runBytes > limits.windowBytes && this.deps.boundary()) {
-      evictRuns(state, limits.windowBytes * 0.9, this.durableGeneration);
+    if (this.deps.boundary()) {
+      if (state.runBytes > limits.windowBytes) {
+        evictRuns(state, limits.windowBytes * 0.9, this.durableGeneration);
+      }
+      if (state.windows.isTight) state.windows.evict();
     }
     const unsaved = state.overlay.ops + state.dirtyRuns.length + state.dirtyQueues.size;
     if (unsaved === 0) return;

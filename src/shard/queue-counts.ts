@@ -26,8 +26,7 @@ export async function countsOf(shard: Shard, queue: Queue): Promise<QueueCounts>
     leased: queue.leased,
     dead: queue.dead,
     paused: queue.paused,
-    createdPerSecond: queue.created.perSecond(now),
-    settledPerSecond: queue.settled.perSecond(now),
+    ...shard.state.paces.of(queue.id, now),
     oldestReadyMs: oldestReadyInMemory(queue) ?? (await readOldestReady(shard, queue)),
   };
 }
@@ -37,9 +36,9 @@ export function oldestReadyInMemory(queue: Queue): number | undefined {
   let oldest = 0;
   for (let p = 0; p < 10; p++) {
     if ((queue.ready[p] as number) === 0) continue;
-    const first = queue.lists[p]?.at(0);
-    if (!first) return undefined;
-    oldest = oldest === 0 ? first.readyAt : Math.min(oldest, first.readyAt);
+    const since = queue.oldestReady(p);
+    if (since === undefined) return undefined;
+    oldest = oldest === 0 ? since : Math.min(oldest, since);
   }
   return oldest;
 }

@@ -204,7 +204,8 @@ class RunsRebuild {
   private count(run: Run): void {
     const { queue, priority } = run;
     const { report } = this;
-    queue.ready[priority] = (queue.ready[priority] as number) + run.countState(taskState.ready);
+    const ready = queue.ready[priority] as number;
+    queue.setReady(priority, ready + run.countState(taskState.ready));
     queue.delayed += run.countState(taskState.delayed);
     queue.leased += run.countState(taskState.leased);
     queue.dead += run.countState(taskState.dead);
@@ -249,7 +250,7 @@ class RunsRebuild {
 }
 
 function emptied(queue: Queue): Queue {
-  queue.ready.fill(0);
+  for (let p = 0; p < 10; p++) queue.setReady(p, 0);
   queue.delayed = 0;
   queue.leased = 0;
   queue.dead = 0;

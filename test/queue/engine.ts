@@ -114,7 +114,9 @@ export class Engine {
 
   private evict(): void {
     // Never between the loading for a command and its apply.
-    if (!this.loading) evictRuns(this.state, this.options.evictBytes, this.durable);
+    if (this.loading) return;
+    evictRuns(this.state, this.options.evictBytes, this.durable);
+    this.state.windows.evict(this.options.evictBytes);
   }
 
   checkpoint(): void {

@@ -100,6 +100,7 @@ function limitsOf(random: Stream): Record<string, number> {
     checkpointMs: random.pick([5, 250]),
     overlayBytes: random.pick([2_000, 50_000, 8_388_608]),
     windowBytes: random.pick([0, 3_000, 33_554_432]),
+    windowRows: random.pick([0, 30, 100_000]),
     payloadCacheBytes: random.pick([0, 5_000, 16_777_216]),
     entryCommands: 4096,
     entryBytes: random.pick([3_000, 4_194_304]),

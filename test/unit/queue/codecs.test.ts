@@ -175,7 +175,7 @@ describe("task records", () => {
 });
 
 describe("run rows", () => {
-  const queue = new Queue(7, new Tenant("acme"), "mail", true);
+  const queue = new Queue(7, new Tenant("acme"), "mail");
   const value = fc.oneof(fc.constant(0), fc.nat({ max: 300 }), fc.nat({ max: 2 ** 52 }));
   const column = (count: number) =>
     fc.oneof(

@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { DueIndex } from "../../../src/queue/due-index.ts";
 import { prefixes, readU64, u48Text } from "../../../src/queue/keys.ts";
 import { Overlay } from "../../../src/queue/overlay.ts";
-import { ReadyList } from "../../../src/queue/ready-list.ts";
+import { ReadyList, ReadyWindows } from "../../../src/queue/ready-list.ts";
+import { Queue, State, Tenant } from "../../../src/queue/state.ts";
 
 /** Saves the overlay into a Map, as a checkpoint does. */
 function save(overlay: Overlay, store: Map<string, Uint8Array>): void {
@@ -41,6 +42,8 @@ function front(list: ReadyList, overlay: Overlay, store: Map<string, Uint8Array>
   }
 }
 
+const queueOf = (id: number): Queue => new Queue(id, new Tenant("t"), `q${id}`);
+
 const listStep = fc.record({
   kind: fc.constantFrom("append", "append", "append", "remove", "save", "reopen", "look"),
   n: fc.nat({ max: 1000 }),
@@ -53,8 +56,8 @@ describe("ready list", () => {
       fc.property(fc.array(listStep, { maxLength: 60, size: "max" }), rows, (all, readRows) => {
         const store = new Map<string, Uint8Array>();
         const overlay = new Overlay();
-        const budget = { rows: 0 };
-        let list = new ReadyList(3, 5, budget, true);
+        const windows = new ReadyWindows();
+        let list = new ReadyList(queueOf(3), 5, windows, true);
         let wanted: number[] = [];
         let seq = 0;
         for (const { kind, n } of all) {
@@ -69,7 +72,7 @@ describe("ready list", () => {
             save(overlay, store);
           } else if (kind === "reopen") {
             save(overlay, store);
-            list = new ReadyList(3, 5, budget, wanted.length === 0);
+            list = new ReadyList(queueOf(3), 5, windows, wanted.length === 0);
           } else if (kind === "look") {
             assert.deepEqual(front(list, overlay, store, readRows), wanted);
           }
@@ -83,13 +86,14 @@ describe("ready list", () => {
   it("keeps a bounded window of a deep backlog, and goes on behind it", () => {
     const store = new Map<string, Uint8Array>();
     const overlay = new Overlay();
-    const budget = { rows: 0 };
-    const list = new ReadyList(1, 0, budget, true);
+    const windows = new ReadyWindows();
+    const list = new ReadyList(queueOf(1), 0, windows, true);
+    const empty = windows.rows;
     for (let seq = 1; seq <= 5000; seq++) {
       list.append(overlay, seq, "r".repeat(14), 0);
       if (seq % 1000 === 0) save(overlay, store);
     }
-    assert.equal(budget.rows, 2048);
+    assert.equal(windows.rows, empty + 2048);
     assert.equal(list.complete, false);
     for (let seq = 1; seq <= 5000; seq++) {
       if (!list.at(0)) {
@@ -98,20 +102,73 @@ describe("ready list", () => {
       }
       assert.equal(list.at(0)?.seq, seq);
       list.remove(overlay, seq);
-      assert.ok(budget.rows <= 2048);
+      assert.ok(windows.rows <= empty + 2048);
     }
     save(overlay, store);
-    assert.deepEqual([budget.rows, store.size], [0, 0]);
+    assert.deepEqual([windows.rows, store.size], [empty, 0]);
   });
 
   it("many deep lists share a budget", () => {
     const overlay = new Overlay();
-    const budget = { rows: 0 };
+    const windows = new ReadyWindows();
     for (let queue = 1; queue <= 120; queue++) {
-      const list = new ReadyList(queue, 0, budget, true);
+      const list = new ReadyList(queueOf(queue), 0, windows, true);
       for (let seq = 1; seq <= 1000; seq++) list.append(overlay, seq, "r", 0);
     }
-    assert.ok(budget.rows <= 100_000 + 1000 + 20 * 16, `${budget.rows} rows`);
+    assert.ok(windows.rows <= 100_000 + 1500 + 20 * 16, `${windows.rows} rows`);
+  });
+
+  it("lists that were not used lately are forgotten, and are whole when they come back", () => {
+    const state = new State(true);
+    const queues = Array.from({ length: 100 }, (_, i) => state.addQueue("t", `q${i}`));
+    const store = new Map<string, Uint8Array>();
+    let seq = 0;
+    const append = (queue: Queue, priority: number): void => {
+      const { overlay } = state;
+      state.list(queue, priority).append(overlay, ++seq, "r".repeat(14), queue.id - 1);
+      queue.setReady(priority, (queue.ready[priority] as number) + 1);
+    };
+    for (const queue of queues) for (const p of [0, 9, 0, 5]) append(queue, p);
+    const { windows } = state;
+    const all = windows.rows;
+    windows.evict(all);
+    assert.equal(windows.rows, all);
+    windows.evict(all / 2);
+    assert.ok(windows.rows <= all / 2 && windows.rows > all / 2 - 10, `${windows.rows} rows`);
+    const [first] = queues as [Queue];
+    assert.equal(first.lists, null);
+    windows.evict(0);
+    assert.equal(windows.rows, 0);
+    save(state.overlay, store);
+    for (const [i, queue] of queues.entries()) {
+      assert.equal(queue.lists, null);
+      assert.ok(queue.packed.length > 0 && queue.packed.length < 80);
+      const known = [0, 5, 9].map((p) => queue.oldestReady(p)).filter((of) => of !== undefined);
+      assert.deepEqual(known, [i]);
+      append(queue, 9);
+      for (const [p, count] of [
+        [0, 2],
+        [5, 1],
+        [9, 2],
+      ] as const) {
+        const seqs = front(state.list(queue, p), state.overlay, store, 2);
+        assert.equal(seqs.length, count);
+      }
+      assert.equal(state.list(queue, 1).complete, true);
+    }
+  });
+
+  it("a list that was used since it was looked at last outlives the others", () => {
+    const state = new State(true);
+    const queues = Array.from({ length: 20 }, (_, i) => state.addQueue("t", `q${i}`));
+    for (const queue of queues) state.list(queue, 0);
+    const { windows } = state;
+    windows.evict(windows.rows - 1);
+    const [, second, third] = queues as [Queue, Queue, Queue];
+    state.list(third, 0);
+    windows.evict(windows.rows - 5);
+    assert.equal(second.listOf(0), null);
+    assert.notEqual(third.listOf(0), null);
   });
 });
 
