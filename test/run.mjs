@@ -4,7 +4,8 @@
  *   node test/run.mjs unit          everything but integration: under a minute
  *   node test/run.mjs raft-cases    data files of another Raft core's suite, if they are there;
  *                                   a folder after it goes before RAFT_CASES
- *   node test/run.mjs integration   real processes, disks and sockets
+ *   node test/run.mjs integration   real processes, disks and sockets; what is under integration/long
+ *                                   only with QUORUMQ_ITEST=all, or if a name chooses it
  *   node test/run.mjs all           unit and integration
  *
  * Names after the kind choose files: `node test/run.mjs unit queue/apply` runs those whose path
@@ -24,8 +25,9 @@ const kinds = ["unit", "raft-cases", "integration", "all"];
 const unitConcurrency = 2;
 /** Integration tests measure time: one at a time. */
 const integrationConcurrency = 1;
+const isLong = process.env["QUORUMQ_ITEST"] === "all";
 /** No file may hang the run. */
-const fileTimeoutMs = 300_000;
+const fileTimeoutMs = isLong ? 3_600_000 : 300_000;
 
 function findFiles(kind, filters) {
   const all = readdirSync(join(root, "test"), { recursive: true })
@@ -33,8 +35,9 @@ function findFiles(kind, filters) {
     .map((name) => join("test", name))
     .sort();
   const isIntegration = (file) => file.startsWith(join("test", "integration") + sep);
+  const takesLong = (file) => file.startsWith(join("test", "integration", "long") + sep);
   const wanted = all.filter((file) => kind === "all" || isIntegration(file) === (kind !== "unit"));
-  if (filters.length === 0) return wanted;
+  if (filters.length === 0) return wanted.filter((file) => isLong || !takesLong(file));
   return wanted.filter((file) => filters.some((text) => file.includes(text)));
 }
 

@@ -105,6 +105,21 @@ test("delays each byte, in one direction, and keeps the order under jitter", asy
   assert.ok((target.pieces[0]?.atMs ?? 0) - fromMs >= 59);
 });
 
+test("a lost piece is sent again later, and what follows waits behind it", async () => {
+  const chances = [0.1, 0.1, 0.9, 0.9];
+  await proxy.close();
+  proxy = new FaultProxy(proxy.target, () => chances.shift() ?? 0.9);
+  await proxy.start();
+  const [dialler, target] = await open();
+  proxy.setLine({ loss: 0.5 }, "target");
+  const fromMs = performance.now();
+  dialler.socket.write("lost ");
+  await settle(() => chances.length < 4);
+  dialler.socket.write("behind it");
+  await settle(() => target.text === "lost behind it");
+  assert.ok((target.pieces[0]?.atMs ?? 0) - fromMs >= 199);
+});
+
 test("throttles to the bits per second it is told", async () => {
   const [dialler, target] = await open();
   proxy.setLine({ bitsPerSecond: 8_000_000 }, "target");

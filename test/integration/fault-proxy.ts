@@ -21,9 +21,20 @@ export interface Line {
   /** Up to so many ms more, by chance for each piece. */
   readonly jitterMs: number;
   readonly bitsPerSecond: number;
+  /** Chance that a piece is lost. TCP sends it again after `resendMs`, twice that if it is lost again. */
+  readonly loss: number;
 }
 
-const goodLine: Line = { delayMs: 0, jitterMs: 0, bitsPerSecond: Number.POSITIVE_INFINITY };
+const goodLine: Line = {
+  delayMs: 0,
+  jitterMs: 0,
+  bitsPerSecond: Number.POSITIVE_INFINITY,
+  loss: 0,
+};
+
+/** How long Linux waits at least before it sends a packet again, and what follows waits behind it. */
+const resendMs = 200;
+const resendMsMax = 3_200;
 
 /** Bytes that one direction of a connection holds before it reads no more. */
 const heldBytesMax = 1 << 20;
@@ -89,7 +100,12 @@ class Pipe {
     const { line, unit } = this.lane;
     const now = performance.now();
     const sendMs = (bytes.length * 8 * 1000) / line.bitsPerSecond;
-    const arrives = now + line.delayMs + unit() * line.jitterMs;
+    let arrives = now + line.delayMs + unit() * line.jitterMs;
+    if (line.loss > 0) {
+      for (let wait = resendMs; wait <= resendMsMax && unit() < line.loss; wait *= 2) {
+        arrives += wait;
+      }
+    }
     this.lastDueMs = Math.max(arrives, this.lastDueMs) + sendMs;
     this.held.push({ bytes, dueMs: this.lastDueMs });
     this.heldBytes += bytes.length;
@@ -173,7 +189,7 @@ export class FaultProxy {
   private readonly pipes = new Set<Pipe>();
   private readonly sockets = new Set<Socket>();
 
-  /** @param unit - chance of the jitter, 0 ≤ x < 1 */
+  /** @param unit - chance of jitter and loss, 0 ≤ x < 1 */
   constructor(target: ProxyTarget, unit: () => number = () => 0.5) {
     this.target = target;
     this.lanes = { target: new Lane(unit), dialler: new Lane(unit) };

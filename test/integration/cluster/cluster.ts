@@ -181,7 +181,7 @@ export class Cluster {
     for (const [i, { raftPort }] of places.entries()) {
       let port = raftPort;
       if (proxies && i !== self) {
-        const proxy = new FaultProxy({ host: "127.0.0.1", port: raftPort });
+        const proxy = new FaultProxy({ host: "127.0.0.1", port: raftPort }, Math.random);
         await proxy.start();
         this.proxies.set(`n${self + 1}>n${i + 1}`, proxy);
         port = proxy.port;

@@ -21,9 +21,10 @@ export class Ledger {
   readonly problems: string[] = [];
   /** Highest lease token seen of each task. */
   private readonly tokens = new Map<string, number>();
-  /** Ms at which the last create and the last claim were acknowledged, and the longest gaps. */
+  /** Ms at which the last create and the last claim were acknowledged, and the longest time without a create. */
   lastCreateMs = performance.now();
   lastClaimMs = performance.now();
+  longestGapMs = 0;
   private readonly cluster: Cluster;
   private readonly running: Promise<void>[] = [];
   private over = false;
@@ -84,7 +85,7 @@ export class Ledger {
         });
         if (answer?.status === 202) {
           this.created.set(key, String(answer.body["id"]));
-          this.lastCreateMs = performance.now();
+          this.noteCreate();
           break;
         }
         if (answer && !mayRetry(answer)) this.problem("create", answer);
@@ -92,6 +93,12 @@ export class Ledger {
       }
       if (this.created.size - this.settled.size > 2_000) await this.pause(20);
     }
+  }
+
+  private noteCreate(): void {
+    const now = performance.now();
+    this.longestGapMs = Math.max(this.longestGapMs, now - this.lastCreateMs);
+    this.lastCreateMs = now;
   }
 
   private async work(workerId: string): Promise<void> {
