@@ -337,6 +337,9 @@ class QueueNode implements ManagedNode {
 
   async stop(): Promise<void> {
     if (this.stopped) return;
+    const shards = this.replicas.map(({ shard }) => shard);
+    // Others lead first: no create of anybody waits for the ends of this node's streams.
+    await this.network?.handOver(shards);
     this.router?.drain();
     this.http?.drain();
     await Promise.all([
@@ -345,7 +348,8 @@ class QueueNode implements ManagedNode {
       this.metricsServer?.close(),
     ]);
     await this.settleDown();
-    await this.network?.handOver(this.replicas.map(({ shard }) => shard));
+    // What came back to it meanwhile.
+    await this.network?.handOver(shards);
     this.stopped = true;
     await this.opening;
     for (const replica of this.replicas) await replica.close();

@@ -76,9 +76,13 @@ export class WorkerStream {
     });
   }
 
-  /** Waiting Readys are void; ends as soon as the worker holds no lease: the node stops. */
+  /**
+   * The node stops: waiting Readys are void. Ends as soon as the worker holds no lease, or at once
+   * where others lead: the worker takes its leases along to them.
+   */
   drain(): void {
     this.isDraining = true;
+    if (!this.deps.router.health().isLeader) this.leavesWithLeases = true;
     this.cancelClaims();
     this.slots.clear();
     this.deferred = [];
@@ -312,7 +316,7 @@ export class WorkerStream {
   }
 
   private endIfDrained(): void {
-    if (!this.isDraining || this.held.size > 0) return;
+    if (!this.isDraining || (this.held.size > 0 && !this.leavesWithLeases)) return;
     const error = new QueueError("draining", "the node is stopping");
     if (this.core.isOpen) this.core.sendError(error);
     this.core.end(statusOf(error));

@@ -1,6 +1,7 @@
 /** R1, R2, R3, R11, R12, R17, R28 of the catalogue of process faults. */
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
+import { createHttpClient, createProducer, createWorker } from "../../../src/client/index.ts";
 import { Cluster } from "./cluster.ts";
 import { Ledger } from "./ledger.ts";
 
@@ -132,4 +133,41 @@ test("R28: a node that is stopped under load hands over, ends with 0, and nothin
     await node.start();
   }
   await ledger.verify();
+});
+
+test("R28: a leader whose worker is busy for long hands over at once, and the worker's task goes on", async () => {
+  cluster = await Cluster.start();
+  const leader = await cluster.leader();
+  const endpoints = cluster.nodes.map(({ ports }) => `127.0.0.1:${ports.grpc}`);
+  const producer = createProducer({ endpoints });
+  cluster.onStop(() => void producer.close());
+  let finish = (_result: string): void => undefined;
+  const started = new Promise<void>((resolve) => {
+    const worker = createWorker(
+      { endpoints: `127.0.0.1:${leader.ports.grpc}` },
+      {
+        queues: ["long"],
+        handler: () =>
+          new Promise((done) => {
+            finish = done;
+            resolve();
+          }),
+      },
+    );
+    cluster.onStop(() => void worker.stop({ graceSeconds: 0 }));
+    void worker.start();
+  });
+  const { id } = await producer.enqueue("long", 1);
+  await started;
+  const fromMs = performance.now();
+  const ended = leader.end("SIGTERM");
+  await producer.enqueue("other", 1);
+  assert.equal(await ended, 0);
+  // far below the 30 s that a lone node gives its workers
+  const tookMs = performance.now() - fromMs;
+  assert.ok(tookMs < 10_000, `${tookMs} ms`);
+  finish("done");
+  const http = createHttpClient({ endpoints: cluster.up.map(({ url }) => url) });
+  const { task, result } = await http.getResult(id, { waitSeconds: 20 });
+  assert.deepEqual([result?.result, task.attempts], ["done", 1]);
 });

@@ -111,6 +111,19 @@ test("drain: a worker that holds a lease may settle it first", async () => {
   await drained;
 });
 
+test("drain: where others lead, a worker goes at once and takes its leases along", async () => {
+  const stream = await worker(on, { releaseOnClose: true });
+  make(1);
+  await takeOne(stream);
+  const before = on.router.settled.length;
+  on.router.isLeader = false;
+  await on.server.drain();
+  on.router.isLeader = true;
+  assert.equal((await stream.next()).kind, "error");
+  assert.equal((await stream.ended).code, 14);
+  assert.deepEqual(on.router.settled.slice(before), []);
+});
+
 test("half-closing a worker's stream ends it well and takes its claims back", async () => {
   const stream = await worker(on);
   stream.send(ready());
