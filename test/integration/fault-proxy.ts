@@ -267,11 +267,19 @@ export class FaultProxy {
   }
 
   private accept(dialler: Socket): void {
+    this.lead(dialler, connect({ ...this.target, noDelay: true, allowHalfOpen: true }));
+  }
+
+  /**
+   * Takes over a connection that somebody else has accepted and led on.
+   * @param held - what the dialler has sent and the target has not got
+   */
+  lead(dialler: Socket, target: Socket, held: readonly Buffer[] = []): void {
     if (this.isClosedToAll) {
       dialler.destroy();
+      target.destroy();
       return;
     }
-    const target = connect({ ...this.target, noDelay: true, allowHalfOpen: true });
     const cut = () => {
       dialler.resetAndDestroy();
       target.resetAndDestroy();
@@ -284,6 +292,7 @@ export class FaultProxy {
       this.pipes.add(pipe);
       pipe.update();
     }
+    for (const bytes of held) dialler.emit("data", bytes);
     for (const socket of [dialler, target]) {
       this.sockets.add(socket);
       socket.on("close", () => {

@@ -2,6 +2,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FaultProxy } from "../fault-proxy.ts";
+import { NodeFront } from "../node-front.ts";
 import {
   type Env,
   freePort,
@@ -137,6 +138,7 @@ export class Cluster {
   readonly root = mkdtempSync("/var/tmp/quorumq-cluster-");
   /** From one node's name to another's: what the first one dials goes through it. */
   readonly proxies = new Map<string, FaultProxy>();
+  private readonly fronts: NodeFront[] = [];
   private readonly stopListeners: (() => void)[] = [];
 
   static async start(setup: ClusterSetup = {}): Promise<Cluster> {
@@ -148,8 +150,8 @@ export class Cluster {
       places.push({ ports: await freePorts(), raftPort: await freePort(), path });
     }
     try {
+      const raft = await cluster.addresses(places, setup.proxies === true);
       for (const [i, place] of places.entries()) {
-        const raft = await cluster.addresses(places, i, setup.proxies === true);
         const env = {
           ...(setup.hashed ? hashedEnv(i, raft) : raftEnv(i, place.raftPort, raft)),
           RAFT_PEER_HTTP_ADDRS: places
@@ -172,23 +174,33 @@ export class Cluster {
     return cluster;
   }
 
+  /** How nodes reach each other, by name. */
   private async addresses(
     places: readonly { readonly raftPort: number }[],
-    self: number,
     proxies: boolean,
   ): Promise<string[]> {
     const list: string[] = [];
     for (const [i, { raftPort }] of places.entries()) {
-      let port = raftPort;
-      if (proxies && i !== self) {
-        const proxy = new FaultProxy({ host: "127.0.0.1", port: raftPort }, Math.random);
-        await proxy.start();
-        this.proxies.set(`n${self + 1}>n${i + 1}`, proxy);
-        port = proxy.port;
-      }
-      list.push(`n${i + 1}=127.0.0.1:${port}`);
+      const id = `n${i + 1}`;
+      list.push(`${id}=${proxies ? await this.front(id, raftPort) : `127.0.0.1:${raftPort}`}`);
     }
     return list;
+  }
+
+  private async front(id: string, raftPort: number): Promise<string> {
+    const front = await NodeFront.open(raftPort, (dialler) => this.way(dialler, id));
+    this.fronts.push(front);
+    return front.address;
+  }
+
+  private way(from: string, to: string): FaultProxy {
+    const name = `${from}>${to}`;
+    let proxy = this.proxies.get(name);
+    if (proxy === undefined) {
+      proxy = new FaultProxy({ host: "127.0.0.1", port: 1 }, Math.random);
+      this.proxies.set(name, proxy);
+    }
+    return proxy;
   }
 
   /** A node that lists the members and itself, with an empty store; it is not started. */
@@ -265,6 +277,7 @@ export class Cluster {
   async stop(): Promise<void> {
     for (const listener of this.stopListeners) listener();
     await Promise.all(this.nodes.map((node) => node.kill()));
+    for (const front of this.fronts) await front.close();
     for (const proxy of this.proxies.values()) await proxy.close();
     rmSync(this.root, { recursive: true, force: true });
   }

@@ -87,3 +87,21 @@ test("R6: of five the only one that still has links to a majority comes to lead"
   healAll(cluster);
   await ledger.verify();
 });
+
+test("R6: what nodes say to each other goes through the proxies for good, whoever leads", async () => {
+  cluster = await Cluster.start({ proxies: true });
+  for (const { id } of cluster.nodes) {
+    const leader = await cluster.leader();
+    if (leader.id === id) continue;
+    await fetch(`${leader.url}/v1/admin/leader/transfer`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ to: id }),
+    });
+    const passed = () => [...cluster.proxies.values()].map((proxy) => proxy.passed("target"));
+    const before = passed();
+    const have = () => passed().every((bytes, i) => bytes > (before[i] ?? 0));
+    await cluster.until("bytes between all of them", async () => have() || null);
+  }
+  assert.equal(cluster.proxies.size, 6);
+});
