@@ -1,7 +1,7 @@
 /** Runs a plan in a process of its own and watches both processes while it is measured. */
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { LoadEvent, LoadPlan, LoadResult } from "./load/protocol.ts";
+import { type LoadEvent, type LoadPlan, type LoadResult, stopWord } from "./load/protocol.ts";
 import { loadEntry } from "./load-build.ts";
 import { type Usage, UsageWatch } from "./measure/process-usage.ts";
 import { distFolder } from "./paths.ts";
@@ -19,8 +19,12 @@ export interface RunOptions {
   readonly serverPid: number;
   /** Flags of Node for the load process. */
   readonly execArgv: readonly string[];
+  /** Called when the period measured begins. */
+  readonly measuring?: () => void;
   /** Called when the period measured ends, before the drain. */
   readonly measured?: () => void;
+  /** Ends the period measured when it fires, if it has not ended by itself. */
+  readonly stop?: AbortSignal;
 }
 
 /** `buildLoad` comes first. @throws Error when the load fails or its process ends early */
@@ -47,6 +51,7 @@ export function runLoad(plan: LoadPlan, options: RunOptions): Promise<LoadOutcom
         case "measuring":
           fromMs = performance.now();
           watches = [new UsageWatch(options.serverPid), new UsageWatch(pid)];
+          options.measuring?.();
           return;
         case "measured":
           elapsedMs = performance.now() - fromMs;
@@ -75,5 +80,6 @@ export function runLoad(plan: LoadPlan, options: RunOptions): Promise<LoadOutcom
       reject(new Error(`the load process ended with ${code}`));
     });
     child.send(plan);
+    options.stop?.addEventListener("abort", () => child.send(stopWord));
   });
 }

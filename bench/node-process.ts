@@ -52,7 +52,8 @@ export class NodeProcess {
       PRODUCER_STREAM_ADDR: grpc,
       METRICS_ADDR: "off",
       QUORUMQ_STORAGE_PATH: this.directory,
-      PRODUCER_AUTH_CONFIG: JSON.stringify({ token, subject: "producer" }),
+      // an admin's as well: bench:failover has leadership handed over
+      PRODUCER_AUTH_CONFIG: JSON.stringify({ token, subject: "producer", raw: { role: "ADMIN" } }),
       WORKER_AUTH_CONFIG: JSON.stringify({ token, subject: "worker", eventTypes: ["*"] }),
       ...options.env,
     };
@@ -112,6 +113,16 @@ export class NodeProcess {
   /** Ends it as a crash does; `launch` starts it again on the same data. */
   async kill(): Promise<void> {
     await this.end("SIGKILL");
+  }
+
+  /** Stops it as an operator does; `launch` starts it again on the same data. */
+  async shutDown(): Promise<void> {
+    await this.end("SIGTERM");
+  }
+
+  /** SIGSTOP and SIGCONT: it stands still, and goes on. */
+  signal(name: "SIGSTOP" | "SIGCONT"): void {
+    this.child?.kill(name);
   }
 
   /** Stops it as an operator does, and removes its data. */

@@ -12,6 +12,8 @@ export const scenarioNames = [
   "crowd",
   "flood",
   "queues",
+  "shards",
+  "steady",
 ] as const;
 
 export type ScenarioName = (typeof scenarioNames)[number];

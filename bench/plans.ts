@@ -49,7 +49,8 @@ export function singlePlan(target: Target, shape: Shape): StreamPlan {
   };
 }
 
-export function httpPlan(target: Target, shape: Shape): HttpPlan {
+/** @param urls - nodes that are asked first */
+export function httpPlan(target: Target, shape: Shape, urls: readonly string[]): HttpPlan {
   const { payloadBytes, warmupMs, measureMs } = shape;
-  return { kind: "http", target, queue, clients: 32, payloadBytes, warmupMs, measureMs };
+  return { kind: "http", target, urls, queue, clients: 32, payloadBytes, warmupMs, measureMs };
 }

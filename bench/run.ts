@@ -19,6 +19,8 @@ import { latency } from "./scenarios/latency.ts";
 import { queues } from "./scenarios/queues.ts";
 import { retention } from "./scenarios/retention.ts";
 import type { Scenario } from "./scenarios/scenario.ts";
+import { shards } from "./scenarios/shards.ts";
+import { steady } from "./scenarios/steady.ts";
 
 const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
   cycle,
@@ -31,6 +33,8 @@ const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
   crowd,
   flood,
   queues,
+  shards,
+  steady,
 };
 
 async function bench(options: BenchOptions): Promise<void> {

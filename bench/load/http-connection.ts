@@ -9,7 +9,8 @@ const headersEnd = Buffer.from("\r\n\r\n");
 /** `HTTP/1.1 200`: the status starts here. */
 const statusAt = 9;
 
-export type Answered = (status: number, body: Buffer) => void;
+/** @param location - where a 307 sends to; "" for all other answers */
+export type Answered = (status: number, body: Buffer, location: string) => void;
 
 export class HttpConnection {
   private readonly host: string;
@@ -67,8 +68,13 @@ export class HttpConnection {
     if (headers.includes("\r\nconnection: close")) this.close();
     const { answered } = this;
     this.answered = null;
-    answered?.(Number(headers.slice(statusAt, statusAt + 3)), data.subarray(bodyFrom, bodyTo));
+    const status = Number(headers.slice(statusAt, statusAt + 3));
+    answered?.(status, data.subarray(bodyFrom, bodyTo), status === 307 ? locationOf(headers) : "");
   }
+}
+
+function locationOf(headers: string): string {
+  return /\r\nlocation: ([^\r]+)/.exec(headers)?.[1] ?? "";
 }
 
 function contentLength(headers: string): number {

@@ -2,12 +2,13 @@
  * Full cycles over HTTP without batch routes: each client creates a task, claims one and sends its
  * result, one request after the other on a connection of its own.
  */
-import { HttpConnection } from "./http-connection.ts";
+import { type Answered, HttpConnection } from "./http-connection.ts";
 import { Meter } from "./meter.ts";
 import { createPayload, numberOf, setNumber } from "./payload.ts";
 import type { HttpPlan, LoadEvent, LoadResult } from "./protocol.ts";
 
 const samplesMax = 100;
+const hopsMax = 3;
 
 export async function runHttp(
   plan: HttpPlan,
@@ -15,7 +16,7 @@ export async function runHttp(
 ): Promise<LoadResult> {
   const meter = new Meter(say);
   const run: Run = { meter, plan, isCreating: true };
-  const clients = Array.from({ length: plan.clients }, () => new HttpClient(run));
+  const clients = Array.from({ length: plan.clients }, (_, i) => new HttpClient(run, i));
   for (const client of clients) client.create();
   await meter.measure(plan);
   run.isCreating = false;
@@ -34,17 +35,17 @@ interface Run {
 class HttpClient {
   isIdle = false;
   private readonly run: Run;
-  private readonly connection: HttpConnection;
+  private readonly connection: Route;
   private readonly payload: Buffer;
   private readonly claimBody: string;
   private created = 0;
   private claimed = 0;
   private sentUs = 0;
 
-  constructor(run: Run) {
-    const { target, queue, payloadBytes } = run.plan;
+  constructor(run: Run, place: number) {
+    const { target, urls, queue, payloadBytes } = run.plan;
     this.run = run;
-    this.connection = new HttpConnection(target.http, target.token);
+    this.connection = new Route(urls[place % urls.length] as string, target.token);
     this.payload = createPayload(payloadBytes);
     this.claimBody = JSON.stringify({ commands: [queue] });
   }
@@ -99,6 +100,45 @@ class HttpClient {
       this.create();
     });
   }
+}
+
+/** A connection to a node, and to each node that it has sent requests to. */
+class Route {
+  private readonly url: string;
+  private readonly token: string;
+  private readonly connections = new Map<string, HttpConnection>();
+
+  constructor(url: string, token: string) {
+    this.url = url;
+    this.token = token;
+  }
+
+  post(path: string, body: string, answered: Answered): void {
+    this.send(this.url, { path, body, answered, hops: 0 });
+  }
+
+  close(): void {
+    for (const connection of this.connections.values()) connection.close();
+  }
+
+  private send(origin: string, request: Request): void {
+    let connection = this.connections.get(origin);
+    if (connection === undefined) {
+      connection = new HttpConnection(origin, this.token);
+      this.connections.set(origin, connection);
+    }
+    connection.post(request.path, request.body, (status, answer, location) => {
+      if (location === "" || request.hops === hopsMax) request.answered(status, answer, location);
+      else this.send(new URL(location).origin, { ...request, hops: request.hops + 1 });
+    });
+  }
+}
+
+interface Request {
+  readonly path: string;
+  readonly body: string;
+  readonly answered: Answered;
+  readonly hops: number;
 }
 
 /** The text after `name` up to the next quote. */

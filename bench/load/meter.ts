@@ -2,7 +2,7 @@
 import { LatencyHistogram } from "../measure/histogram.ts";
 import { sleep } from "../measure/sleep.ts";
 import { Ledger } from "./ledger.ts";
-import type { LoadEvent, LoadResult, Period, Sample } from "./protocol.ts";
+import { type LoadEvent, type LoadResult, type Period, type Sample, stopWord } from "./protocol.ts";
 
 const secondMs = 1000;
 /** How often a drain looks whether it is over, and after how many looks alike it gives up (10 s). */
@@ -16,13 +16,18 @@ export class Meter {
   readonly endToEnd = new LatencyHistogram();
   readonly ledger: Ledger;
   readonly samples: Sample[] = [];
+  readonly perShard: number[] = [];
   private readonly cyclesPerSecond: number[] = [];
   private readonly refusals = new Map<string, number>();
   private readonly say: (event: LoadEvent) => void;
+  private isStopped = false;
 
   constructor(say: (event: LoadEvent) => void, existing = 0) {
     this.say = say;
     this.ledger = new Ledger(this.endToEnd, existing);
+    process.on("message", (message) => {
+      this.isStopped ||= message === stopWord;
+    });
   }
 
   /** Microseconds since the process started, modulo 2^32. */
@@ -45,7 +50,7 @@ export class Meter {
     const from = performance.now();
     let sinceMs = from;
     let cycles = this.ledger.cycles;
-    for (let endMs = secondMs; endMs <= period.measureMs; endMs += secondMs) {
+    for (let endMs = secondMs; endMs <= period.measureMs && !this.isStopped; endMs += secondMs) {
       await sleep(from + endMs - performance.now());
       // a busy event loop calls late: each second counts as long as it was
       const nowMs = performance.now();
@@ -76,6 +81,7 @@ export class Meter {
       counts: this.ledger.counts(),
       unfinished: this.ledger.unfinished(unfinishedMax),
       samples: this.samples,
+      perShard: this.perShard,
       refusals: [...this.refusals].map(([reason, times]) => ({ reason, times })),
     };
   }

@@ -2,6 +2,8 @@
  * Producer streams with a window of frames each. Every frame in flight has a slot with payloads of
  * its own, made once: a task costs its number written into its payload, and no object.
  */
+
+import { parseTaskId, shardOfTaskId, taskIdBytes } from "../../src/base/task-id.ts";
 import type { FrameOutcome, ProducerStream } from "../../src/client/producer-stream.ts";
 import type { ClientBuild } from "./client-build.ts";
 import type { Meter } from "./meter.ts";
@@ -15,6 +17,7 @@ export interface ProducerPlan {
   readonly batch: number;
   readonly producers: number;
   readonly window: number;
+  readonly shards?: number;
 }
 
 /** Tasks whose ids are kept: one of the first frame of each slot, and one in so many frames. */
@@ -27,6 +30,7 @@ export class Producers {
   private readonly meter: Meter;
   /** Whether one more frame may be sent now. */
   private readonly mayCreate: () => boolean;
+  private readonly shards: number;
   private frames = 0;
   /** Frames sent and not acknowledged. */
   inFlight = 0;
@@ -34,6 +38,8 @@ export class Producers {
   constructor(build: ClientBuild, plan: ProducerPlan, meter: Meter, mayCreate: () => boolean) {
     this.meter = meter;
     this.mayCreate = mayCreate;
+    this.shards = plan.shards ?? 0;
+    for (let i = 0; i < this.shards; i++) meter.perShard.push(0);
     for (let i = 0; i < plan.producers; i++) {
       const stream = build.createProducerStream({
         endpoints: plan.target.grpc,
@@ -69,6 +75,7 @@ export class Producers {
         else this.meter.refused(`create ${failure.code}: ${failure.message}`);
       });
     }
+    if (this.shards > 0) this.countShard(outcome.acks.decode().taskIds[0] ?? "", slot.count);
     const isSample = this.frames % sampleFrames === 1 || this.frames <= this.streams.length;
     if (isSample && outcome.acks.areAllOk && this.meter.samples.length < samplesMax) {
       const id = outcome.acks.decode().taskIds[0] as string;
@@ -76,6 +83,15 @@ export class Producers {
     }
     this.parked.push(slot);
     this.pump();
+  }
+
+  /** All tasks of a frame are of one shard. */
+  private countShard(id: string, count: number): void {
+    const bytes = new Uint8Array(taskIdBytes);
+    if (!parseTaskId(id, bytes)) return;
+    const { perShard } = this.meter;
+    const shard = shardOfTaskId(bytes, 0, this.shards);
+    perShard[shard] = (perShard[shard] ?? 0) + count;
   }
 
   async close(): Promise<void> {

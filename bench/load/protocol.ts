@@ -2,9 +2,9 @@
 import type { LatencySummary } from "../measure/histogram.ts";
 import type { LedgerCounts } from "./ledger.ts";
 
-/** How the load reaches a node. */
+/** How the load reaches a node, or several. */
 export interface Target {
-  /** host:port */
+  /** host:port, or several of them with commas */
   readonly grpc: string;
   /** http://host:port */
   readonly http: string;
@@ -21,6 +21,8 @@ export interface Period {
 /** Full cycles over gRPC streams. */
 export interface StreamPlan extends Period {
   readonly kind: "streams";
+  /** Length of a lease; absent = the server's default. */
+  readonly leaseSeconds?: number;
   readonly target: Target;
   readonly queue: string;
   readonly payloadBytes: number;
@@ -37,6 +39,8 @@ export interface StreamPlan extends Period {
   readonly aheadMax: number;
   /** Ready tasks of an earlier run, numbered from 0 on. */
   readonly existing: number;
+  /** How many shards there are, for `LoadResult.perShard`; absent = nobody counts. */
+  readonly shards?: number;
   /** Whether everything is drained at the end, `existing` too. */
   readonly drain: boolean;
 }
@@ -44,6 +48,8 @@ export interface StreamPlan extends Period {
 /** Full cycles over HTTP, one request after the other on each connection. */
 export interface HttpPlan extends Period {
   readonly kind: "http";
+  /** Base URLs that the clients ask first, in turn; redirects are followed for each request anew. */
+  readonly urls: readonly string[];
   readonly target: Target;
   readonly queue: string;
   readonly payloadBytes: number;
@@ -159,6 +165,8 @@ export interface LoadResult {
   /** Numbers of some tasks that were created and not completed, after the drain. */
   readonly unfinished: readonly number[];
   readonly samples: readonly Sample[];
+  /** Tasks created in each shard, if that was asked for. */
+  readonly perShard: readonly number[];
   /** Acks that were not ok; the first few reasons. */
   readonly refusals: readonly Refusal[];
 }
@@ -167,6 +175,9 @@ export interface Refusal {
   readonly reason: string;
   readonly times: number;
 }
+
+/** Told to a load process after its plan: the period measured ends now. */
+export const stopWord = "stop";
 
 /** What the load process says. */
 export type LoadEvent =

@@ -15,6 +15,7 @@ export interface WorkerPlan {
   readonly workers: number;
   readonly readys: number;
   readonly readyCount: number;
+  readonly leaseSeconds?: number;
 }
 
 export interface WorkerEvents {
@@ -54,9 +55,9 @@ class Worker {
     this.meter = shared.meter;
     this.events = shared.events;
     const { grpc: endpoints, token } = plan.target;
-    const queues = [plan.queue];
+    const lease = plan.leaseSeconds === undefined ? {} : { leaseSeconds: plan.leaseSeconds };
     this.stream = build.createWorkerStream(
-      { endpoints, token, queues, wire: build.wire },
+      { endpoints, token, queues: [plan.queue], wire: build.wire, ...lease },
       {
         opened: () => this.opened(),
         tasks: (tasks) => this.tasks(tasks),

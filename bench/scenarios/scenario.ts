@@ -18,18 +18,14 @@ export type Scenario = (context: BenchContext) => AsyncGenerator<Measurement>;
 
 /** Starts a node in its default configuration but for `env`, and stops it after `use`. */
 export async function withNode<T>(
-  { options }: BenchContext,
+  { options }: Pick<BenchContext, "options">,
   env: Readonly<Record<string, string>>,
   use: (node: NodeProcess) => Promise<T>,
 ): Promise<T> {
-  const shards = options.shards === 1 ? {} : { QUORUMQ_STORAGE_NUM_SHARDS: String(options.shards) };
-  const nodeOptions = {
-    folder: options.folder,
-    env: { ...durabilityEnv(options), ...shards, ...env },
-    execArgv: profileArgv(options),
-  };
-  if (options.nodes > 1) return withCluster(options.nodes, nodeOptions, use);
-  const node = await NodeProcess.start(nodeOptions);
+  if (options.nodes > 1) {
+    return withCluster({ options }, env, async (cluster) => use(await cluster.leader()));
+  }
+  const node = await NodeProcess.start(nodeOptions(options, env));
   try {
     return await use(node);
   } catch (error) {
@@ -41,14 +37,15 @@ export async function withNode<T>(
   }
 }
 
-async function withCluster<T>(
-  count: number,
-  options: NodeOptions,
-  use: (node: NodeProcess) => Promise<T>,
+/** Starts as many nodes as were asked for, and stops them after `use`. */
+export async function withCluster<T>(
+  { options }: Pick<BenchContext, "options">,
+  env: Readonly<Record<string, string>>,
+  use: (cluster: ClusterProcess) => Promise<T>,
 ): Promise<T> {
-  const cluster = await ClusterProcess.start(options, count);
+  const cluster = await ClusterProcess.start(nodeOptions(options, env), options.nodes);
   try {
-    return await use(await cluster.leader());
+    return await use(cluster);
   } catch (error) {
     const dead = cluster.nodes.find(({ death }) => death !== null);
     if (dead) throw new Error(dead.death ?? "", { cause: error });
@@ -76,6 +73,15 @@ export function describePlan(plan: StreamPlan): Record<string, unknown> {
 
 function durabilityEnv({ durability }: BenchOptions): Record<string, string> {
   return durability === "always" ? {} : { QUORUMQ_STORAGE_DURABILITY: durability };
+}
+
+function nodeOptions(options: BenchOptions, env: Readonly<Record<string, string>>): NodeOptions {
+  const shards = options.shards === 1 ? {} : { QUORUMQ_STORAGE_NUM_SHARDS: String(options.shards) };
+  return {
+    folder: options.folder,
+    env: { ...durabilityEnv(options), ...shards, ...env },
+    execArgv: profileArgv(options),
+  };
 }
 
 function profileArgv({ profileFolder }: BenchOptions): string[] {

@@ -25,6 +25,7 @@ describe("throughput", () => {
       counts,
       unfinished: [],
       samples: [],
+      perShard: [],
       refusals: [],
       server: { cpuMs: 800, rssMax: 7, mappedMax: 8, longestGapMs: 0 },
       load: { cpuMs: 400, rssMax: 1, mappedMax: 1, longestGapMs: 0 },

@@ -35,6 +35,7 @@ function problemsOf({
     counts: { ...good, ...counts },
     unfinished,
     samples: [],
+    perShard: [],
     refusals,
     server: usage,
     load: usage,

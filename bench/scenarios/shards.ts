@@ -1,0 +1,104 @@
+/**
+ * Four shards on three nodes beside one, in turns: what splitting costs where the machine is the
+ * same, how evenly leaders and tasks are spread.
+ */
+import type { ClusterProcess } from "../cluster-process.ts";
+import { type LoadOutcome, runLoad } from "../load-process.ts";
+import { type Bar, type Measurement, mean, median, throughputOf } from "../measurement.ts";
+import { batchPlan, periodOf } from "../plans.ts";
+import { ledgerProblems } from "../verify.ts";
+import {
+  type BenchContext,
+  describePlan,
+  durabilityText,
+  runOptions,
+  withCluster,
+} from "./scenario.ts";
+
+const rounds = { quick: 1, full: 5 };
+const manyShards = 4;
+const payloadBytes = 14;
+const nodes = 3;
+
+interface Run {
+  readonly outcome: LoadOutcome;
+  readonly rate: number;
+  /** Shards that each node leads. */
+  readonly leaders: readonly number[];
+}
+
+export async function* shards(context: BenchContext): AsyncGenerator<Measurement> {
+  const one: Run[] = [];
+  const many: Run[] = [];
+  const count = context.options.isQuick ? rounds.quick : rounds.full;
+  for (let round = 0; round < count; round++) {
+    one.push(await measure(context, 1));
+    many.push(await measure(context, manyShards));
+  }
+  const rates = [one, many].map((runs) => median(runs.map(({ rate }) => rate)));
+  const [alone, split] = rates as [number, number];
+  const middle = many.find(({ rate }) => rate === split) ?? (many[0] as Run);
+  const { target } = { target: { grpc: "", http: "", token: "" } };
+  yield {
+    scenario: "shards",
+    label: `${manyShards} on ${nodes} nodes, beside 1, median of ${count}`,
+    durability: durabilityText({ ...context, options: { ...context.options, nodes } }),
+    throughput: throughputOf(middle.outcome),
+    figures: { oneShardCyclesPerSecond: alone, cyclesPerSecond: split },
+    bars: barsOf(split / alone, many),
+    problems: [...one, ...many].flatMap(({ outcome }) => ledgerProblems(outcome)),
+    configuration: describePlan(batchPlan(target, { ...periodOf(true), payloadBytes })),
+  };
+}
+
+function measure(context: BenchContext, shardCount: number): Promise<Run> {
+  const options = { ...context.options, nodes, shards: shardCount };
+  return withCluster({ options }, {}, async (cluster) => {
+    const leaders = await spreadOf(cluster, shardCount);
+    // many short runs: what differs between two of them is the machine's mood
+    const plan = batchPlan(cluster.target, { ...periodOf(true), payloadBytes });
+    const node = await cluster.leader();
+    const outcome = await runLoad({ ...plan, shards: shardCount }, runOptions(context, node));
+    return { outcome, rate: mean(outcome.cyclesPerSecond), leaders };
+  });
+}
+
+async function spreadOf(cluster: ClusterProcess, shardCount: number): Promise<readonly number[]> {
+  await cluster.balanced();
+  const led = new Map(cluster.nodes.map((node) => [node, 0]));
+  for (let shard = 0; shard < shardCount; shard++) {
+    const leader = await cluster.leader(shard);
+    led.set(leader, (led.get(leader) ?? 0) + 1);
+  }
+  return [...led.values()];
+}
+
+function barsOf(ratio: number, runs: readonly Run[]): Bar[] {
+  const unevenness = runs.map(({ outcome: { perShard } }) => {
+    const even = mean(perShard);
+    return Math.max(...perShard.map((tasks) => Math.abs(tasks / even - 1)));
+  });
+  return [
+    {
+      what: "of the rate of one shard",
+      value: ratio * 100,
+      limit: 90,
+      direction: "at least",
+      unit: "%",
+    },
+    {
+      what: "difference in shards led",
+      value: Math.max(...runs.map(({ leaders }) => Math.max(...leaders) - Math.min(...leaders))),
+      limit: 1,
+      direction: "at most",
+      unit: "shards",
+    },
+    {
+      what: "a shard's tasks off the mean",
+      value: median(unevenness) * 100,
+      limit: 20,
+      direction: "at most",
+      unit: "%",
+    },
+  ];
+}
