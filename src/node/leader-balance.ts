@@ -1,6 +1,7 @@
 /**
  * Spreads leadership over the nodes: each shard has a voter that should lead it, by the order of the
- * voters' names; who leads in its place hands over once that voter has been there for a while.
+ * voters' names; who leads in its place hands over once that voter has been there, and has kept up,
+ * for a while.
  */
 import type { StoreId } from "../base/brand.ts";
 import type { Clock, Logger, Timers } from "../base/effects.ts";
@@ -79,5 +80,6 @@ function hasCaughtUp(shard: Shard, storeId: StoreId): boolean {
   const { raft } = shard.consensus;
   const member = raft.status().progress.find(({ id }) => id === storeId);
   if (!member?.recentActive || member.state !== "replicate") return false;
+  if (shard.consensus.steadyMs(storeId) < limits.balanceSteadyMs) return false;
   return member.match + limits.caughtUpEntries >= raft.commitIndex;
 }

@@ -3,6 +3,7 @@
  * entries and its vote are durable. With durability `interval` entries are held back and written
  * together; the core is told at once.
  */
+import type { LogIndex } from "../base/brand.ts";
 import type { TimerHandle, Timers } from "../base/effects.ts";
 import type { Entry, Message, StorageAppendMessage } from "../raft/types.ts";
 import type { GroupCommit } from "../storage/group-commit.ts";
@@ -50,6 +51,11 @@ export class AppendWriter {
 
   get isWriting(): boolean {
     return this.pending.length > 0;
+  }
+
+  /** Last index of the oldest write of entries under way; null: there is none. */
+  get oldestIndex(): LogIndex | null {
+    return this.pending.find(({ last }) => last !== null)?.last?.index ?? null;
   }
 
   persist(message: StorageAppendMessage): void {

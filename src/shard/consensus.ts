@@ -3,12 +3,15 @@
  * changes of the membership, and what the log keeps for others.
  */
 import type { LogIndex, StoreId } from "../base/brand.ts";
-import type { TimerHandle } from "../base/effects.ts";
+import type { Logger, TimerHandle } from "../base/effects.ts";
 import { limits } from "../base/limits.ts";
 import { settledMembers } from "../raft/conf-change.ts";
 import type { Entry, RaftNode, RaftStatus } from "../raft/types.ts";
+import type { AppendWriter } from "./append-writer.ts";
 import type { AppliedPoint } from "./checkpoint.ts";
+import { CommitStall } from "./commit-stall.ts";
 import type { LogStore } from "./log-store.ts";
+import { MemberPace } from "./member-pace.ts";
 import type { Members } from "./members.ts";
 import { MembershipProposer } from "./membership.ts";
 import { RaftLoop, type RaftLoopDeps } from "./raft-loop.ts";
@@ -16,10 +19,12 @@ import { ReadBarrier } from "./read-barrier.ts";
 import type { ReplicaMessage } from "./replica-frames.ts";
 import type { ShardOptions } from "./shard-port.ts";
 
-type LoopDeps = Omit<RaftLoopDeps, "keptFrom" | "readAnswered" | "snapshotWanted">;
+type LoopDeps = Omit<RaftLoopDeps, "keptFrom" | "persist" | "readAnswered" | "snapshotWanted">;
 
 export interface ConsensusDeps extends LoopDeps {
   readonly log: LogStore;
+  readonly writer: AppendWriter;
+  readonly logger: Logger;
   readonly appliedIndex: () => number;
   /** It leads and has applied an entry of its term. */
   readonly serves: () => boolean;
@@ -42,12 +47,15 @@ export class Consensus {
   private stopped = false;
   /** Leader: when each member was last heard, monotonic ms. */
   private readonly heardMs = new Map<StoreId, number>();
+  private readonly pace = new MemberPace(limits.commitStallMs);
+  private readonly stall: CommitStall;
 
   constructor(deps: ConsensusDeps, options: ShardOptions) {
     const { raft, log, timers } = deps;
     this.deps = deps;
     this.options = options;
     this.raft = raft;
+    this.stall = new CommitStall(Math.ceil(limits.commitStallMs / options.tickMs));
     this.reads = new ReadBarrier({
       timers,
       random: deps.random,
@@ -62,6 +70,7 @@ export class Consensus {
     });
     this.loop = new RaftLoop({
       ...deps,
+      persist: (message) => deps.writer.persist(message),
       keptFrom: () => log.firstIndex(),
       readAnswered: (read) => this.reads.answered(read),
       snapshotWanted: (to) => {
@@ -89,7 +98,8 @@ export class Consensus {
     this.tickTimer = this.deps.timers.after(this.options.tickMs, () => {
       if (this.stopped) return;
       this.scheduleTick();
-      this.noteHeard();
+      this.noteMembers();
+      this.watchDisk();
       this.raft.tick();
       this.loop.pump();
       this.membership.tick();
@@ -97,14 +107,35 @@ export class Consensus {
     });
   }
 
-  private noteHeard(): void {
+  private noteMembers(): void {
     const { raft } = this;
+    if (raft.role !== "leader") this.pace.reset();
     if (raft.role !== "leader" || raft.membership.voters.length === 1) return;
     const now = this.deps.monotonicMs();
-    for (const { id, recentActive } of raft.status().progress) {
+    const { progress, commitIndex } = raft.status();
+    for (const { id, recentActive } of progress) {
       // A new leader gives everybody the time to be heard.
       if (recentActive || !this.heardMs.has(id)) this.heardMs.set(id, now);
     }
+    this.pace.note(now, commitIndex, progress);
+  }
+
+  /** A leader whose disk stands still hands over to somebody whose disk does not. */
+  private watchDisk(): void {
+    const { raft, deps } = this;
+    const oldest = raft.role === "leader" ? deps.writer.oldestIndex : null;
+    const target = this.stall.tick(oldest, () => raft.status());
+    if (target === null) return;
+    deps.logger.warn("hands over: a write to its own disk does not end", {
+      shard: this.options.shard,
+      to: target,
+    });
+    this.transferTo(target);
+  }
+
+  /** Leader: for how long a member has had on its disk what was committed a second before. */
+  steadyMs(id: StoreId): number {
+    return this.pace.steadyMs(id, this.deps.monotonicMs());
   }
 
   // What other replicas say

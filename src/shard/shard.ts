@@ -98,11 +98,11 @@ export class Shard {
     });
     this.consensus = new Consensus(
       {
-        ...{ log, link, timers, random: source, clock: this.leaderClock },
+        ...{ log, link, timers, random: source, clock: this.leaderClock, logger: deps.logger },
         raft: createShardRaft(deps, options, recovered),
         appliedIndex: () => this.applier.applied.index,
         serves: () => this.serving && !this.closed,
-        persist: (message) => this.writer.persist(message),
+        writer: this.writer,
         apply: (message) => this.apply(message),
         roleChanged: (soft) => this.roleChanged(soft),
         sendSnapshot: (to) => deps.sendSnapshot?.(this, to) ?? false,

@@ -17,6 +17,8 @@ export interface ClusterSetup {
   readonly nodes?: number;
   readonly shards?: number;
   readonly env?: Env;
+  /** What only one of the nodes gets. */
+  readonly envOf?: (id: string) => Env;
   /** Every connection between nodes goes through a proxy of its own. */
   readonly proxies?: boolean;
   /** One shard per node and no copies, instead of Raft. */
@@ -162,6 +164,7 @@ export class Cluster {
             .join(),
           ...(setup.shards && { QUORUMQ_STORAGE_NUM_SHARDS: String(setup.shards) }),
           ...setup.env,
+          ...setup.envOf?.(`n${i + 1}`),
         };
         cluster.nodes.push(new ClusterNode(`n${i + 1}`, place, env));
       }
