@@ -24,15 +24,23 @@ export class KeyHash {
 
   /** Takes over the key bytes[from..to), the valid inside of a JSON string. */
   read(bytes: Uint8Array, from: number, to: number, seed: number, isEscaped: boolean): void {
-    this.a = seed;
-    this.b = seed ^ startB;
+    let a = seed;
+    let b = seed ^ startB;
     this.isEscaped = isEscaped;
     if (isEscaped) {
+      this.a = a;
+      this.b = b;
       this.readEscaped(bytes, from, to);
+      ({ a, b } = this);
     } else {
-      for (let i = from; i < to; i++) this.add(bytes[i] as number);
+      for (let i = from; i < to; i++) {
+        const byte = bytes[i] as number;
+        a = Math.imul(a ^ byte, 0x01000193);
+        b = Math.imul(b + byte, 0x85ebca6b) ^ (b >>> 15);
+      }
     }
-    this.b ^= to - from > 0 ? this.b >>> 16 : 0;
+    this.a = a;
+    this.b = b ^ (to > from ? b >>> 16 : 0);
   }
 
   private add(byte: number): void {

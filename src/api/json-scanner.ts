@@ -127,11 +127,11 @@ export class JsonScanner {
     this.pathFrom[depth] = -1;
     this.pathTo[depth] = 0;
     if (this.next() !== closeBracket) {
-      for (;;) {
-        this.space();
+      for (let place = 1; ; place++) {
         this.skip();
         if (this.separator(closeBracket)) break;
-        this.pathTo[depth] = (this.pathTo[depth] as number) + 1;
+        this.pathTo[depth] = place;
+        this.space();
       }
     }
     this.leave(null);
@@ -190,6 +190,7 @@ export class JsonScanner {
 
   protected skipNumber(): void {
     const from = this.at;
+    if (this.isSmallInteger()) return;
     if (this.peek() === minus) this.at++;
     // Decimal places before the point, or more: below 309 every number is finite.
     let places = 1;
@@ -209,6 +210,17 @@ export class JsonScanner {
     if (places < 309 || !this.isStrict) return;
     const value = Number(this.bytes.toString("latin1", from, this.at));
     if (!Number.isFinite(value)) this.refuse("is a number too large for any reader");
+  }
+
+  /** Walks over a number of one digit in a list: a body can hold half a million of them. */
+  private isSmallInteger(): boolean {
+    const { bytes, at } = this;
+    if (at + 1 >= this.end) return false;
+    const digit = bytes[at] as number;
+    const next = bytes[at + 1] as number;
+    if (digit < zero || digit > nine || (next !== comma && next !== closeBracket)) return false;
+    this.at = at + 1;
+    return true;
   }
 
   /** The value of the last `digits` digits, or some number above 308. */
@@ -274,7 +286,8 @@ export class JsonScanner {
 
   /** Takes a comma, or stops before the closing bracket. @returns whether it is the end */
   protected separator(close: number): boolean {
-    const byte = this.next();
+    let byte = this.peek();
+    if (byte !== comma && byte !== close) byte = this.next();
     if (byte === close) return true;
     if (byte !== comma) this.unexpected();
     this.at++;

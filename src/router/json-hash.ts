@@ -70,37 +70,38 @@ class Walk {
   value(): void {
     let depth = 0;
     for (;;) {
-      let byte = this.next();
+      const byte = this.next();
       if (byte === openBrace || byte === openBracket) {
         if (depth === depthMax) throw notJson;
-        this.open(depth++, byte === openBrace);
-        byte = this.next();
-        if (byte !== closeBrace && byte !== closeBracket) {
-          if (this.isObject[depth - 1] === 1) this.key(depth - 1);
+        this.open(depth, byte === openBrace);
+        const first = this.next();
+        if (first !== closeBrace && first !== closeBracket) {
+          if (byte === openBrace) this.key(depth);
+          depth++;
           continue;
         }
+        this.end(depth);
       } else {
         this.scalar(byte);
       }
-      // A value is over: it goes into what holds it, and so do those that end with it.
-      depth = this.close(depth, byte === closeBrace || byte === closeBracket);
+      depth = this.close(depth);
       if (depth === 0) return;
     }
   }
 
-  /** @param isEmpty - the innermost one is open still, and closes with no member */
-  private close(depth: number, isEmpty: boolean): number {
-    let open = depth;
-    if (isEmpty) this.end(--open);
-    while (open > 0) {
+  /**
+   * A value is over: it goes into what holds it, and so do those that end with it.
+   * @returns how many are open still
+   */
+  private close(depth: number): number {
+    for (let open = depth; open > 0; open--) {
       this.put(open - 1);
-      const byte = this.next();
-      if (byte === comma) {
+      if (this.next() === comma) {
         this.at++;
         if (this.isObject[open - 1] === 1) this.key(open - 1);
         return open;
       }
-      this.end(--open);
+      this.end(open - 1);
     }
     if (this.next() !== -1) throw notJson;
     return 0;
@@ -147,7 +148,7 @@ class Walk {
 
   private scalar(byte: number): void {
     if (byte === quote) this.text();
-    else if (byte === minus || (byte >= zero && byte <= nine)) this.number();
+    else if (byte === minus || (byte >= zero && byte <= nine)) this.number(byte);
     else if (byte === 116) this.word("true", tags.true);
     else if (byte === 102) this.word("false", tags.false);
     else if (byte === 110) this.word("null", tags.null);
@@ -249,9 +250,17 @@ class Walk {
   }
 
   /** The digits without zeros at either end, the power of ten behind them, and the sign. */
-  private number(): void {
+  private number(start: number): void {
     const { bytes } = this;
-    const isNegative = bytes[this.at] === minus;
+    const follower = bytes[this.at + 1];
+    // One digit in a list: a body can hold half a million of them.
+    if (start > zero && (follower === comma || follower === closeBracket)) {
+      this.at++;
+      this.a = mixed(Math.imul(tags.number ^ start, 0x01000193));
+      this.b = mixed(Math.imul(start, 0x5bd1e995));
+      return;
+    }
+    const isNegative = start === minus;
     if (isNegative) this.at++;
     const from = this.at;
     let to = bytes[from] === zero ? ++this.at : this.digits();
@@ -306,11 +315,14 @@ class Walk {
   /** The next byte that is no space; -1 at the end. */
   private next(): number {
     const { bytes } = this;
-    while (this.at < bytes.length) {
-      const byte = bytes[this.at] as number;
-      if (byte !== 32 && byte !== 10 && byte !== 13 && byte !== 9) return byte;
-      this.at++;
+    for (let { at } = this; at < bytes.length; at++) {
+      const byte = bytes[at] as number;
+      if (byte > 32 || (byte !== 32 && byte !== 10 && byte !== 13 && byte !== 9)) {
+        this.at = at;
+        return byte;
+      }
     }
+    this.at = bytes.length;
     return -1;
   }
 }
