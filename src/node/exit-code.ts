@@ -18,6 +18,8 @@ export const exitCodes = {
   config: 78,
 } as const;
 
+const takenByDev = "; with --dev it will do, for a trial";
+
 /** Errors of bind(2) that the configuration can mend. */
 const listenErrors = new Set(["EADDRINUSE", "EADDRNOTAVAIL", "EACCES", "ENOTFOUND", "EAI_AGAIN"]);
 
@@ -50,5 +52,6 @@ export function describeError(error: unknown): readonly string[] {
   if (error instanceof ConfigError) return error.problems;
   if (!(error instanceof Error)) return [String(error)];
   if (exitCodeOf(error) === exitCodes.software) return (error.stack ?? error.message).split("\n");
-  return [error.message];
+  const way = error instanceof StorageError && error.code === "unsuitable" ? takenByDev : "";
+  return [error.message + way];
 }
