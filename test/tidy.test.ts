@@ -209,10 +209,11 @@ describe("the bad-input catalogue", () => {
     ["5.1", 27],
     ["5.2", 15],
     ["5.3", 11],
+    ["5.4", 25],
     ["5.5", 18],
   ]);
   const rows = new Map(
-    [...read("test/README.md").matchAll(/^\| (5\.[1235]-\d\d) \| (.+?) \|$/gm)].map((match) => [
+    [...read("test/README.md").matchAll(/^\| (5\.[1-5]-\d\d) \| (.+?) \|$/gm)].map((match) => [
       match[1] ?? "",
       match[2] ?? "",
     ]),
@@ -241,7 +242,7 @@ describe("the bad-input catalogue", () => {
 
   test("every test that carries an id is listed", () => {
     for (const { path, code } of sources.filter((source) => source.path.endsWith(".test.ts"))) {
-      for (const [, id] of code.matchAll(/\b(?:test|it|describe)\(\s*["'`](5\.[1235]-\d\d)\b/g)) {
+      for (const [, id] of code.matchAll(/["'`](5\.[1-5]-\d\d)\b/g)) {
         const place = rows.get(id ?? "") ?? "";
         assert.ok(
           place.includes(`\`${path.slice("test/".length)}\``),

@@ -97,13 +97,13 @@ describe("a node as a process", () => {
     assert.equal((await server.ended).code, 0);
   });
 
-  test("a second process on its directory is refused with 78", async () => {
+  test("5.4-12 a second process on its directory is refused with 78", async () => {
     const path = directory();
     await start(path);
     const env = { ...portsEnv(await freePorts()), QUORUMQ_DEV: "true" };
     const { code, stderr } = await runQuorumq(["serve"], env, path);
     assert.equal(code, 78, stderr);
-    assert.equal(stderr.trimEnd().split("\n").length, 1, stderr);
+    assert.match(stderr, /^quorumq: .*in use by another process\n$/);
   });
 
   test("a port in use is refused with 78", async () => {

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const entry = fileURLToPath(new URL("../../dist/main.cjs", import.meta.url));
+export const entry = fileURLToPath(new URL("../../dist/main.cjs", import.meta.url));
 /** A start, or a command, that takes longer is stuck. */
 const patienceMs = 20_000;
 

@@ -210,7 +210,7 @@ test("a node that is down takes its own tasks along, and brings them back; the o
   assert.equal(again.id, kept.id);
 });
 
-test("another list of nodes, or another shard count, is refused with 78", async () => {
+test("5.4-11 another list of nodes, or another shard count, is refused with 78", async () => {
   cluster = await Cluster.start({ hashed: true, nodes: 2 });
   const [node, other] = cluster.nodes as [ClusterNode, ClusterNode];
   await node.end("SIGTERM");

@@ -114,7 +114,7 @@ test("R18: the leader is removed under load, and comes back with an empty disk a
   await ledger.verify();
 });
 
-test("an emptied founder does not found a second cluster: it ends with 78 and says why", async () => {
+test("5.4-13 an emptied founder does not found a second cluster: it ends with 78 and says why", async () => {
   cluster = await Cluster.start();
   const founder = cluster.node("n1");
   await founder.kill();
@@ -124,6 +124,25 @@ test("an emptied founder does not found a second cluster: it ends with 78 and sa
   assert.equal(ended?.code, 78);
   assert.match(`${ended?.stderr}${ended?.stdout}`, /belongs to a cluster already/);
   founder.server = null;
+});
+
+test("5.4-14 a member that reaches no other serves no write, and waits for them", async () => {
+  cluster = await Cluster.start();
+  await Promise.all(cluster.nodes.map((node) => node.kill()));
+  const [alone, ...others] = cluster.nodes as [ClusterNode, ...ClusterNode[]];
+  await alone.launch();
+  const answer = await cluster.until("an answer", () =>
+    fetch(`${alone.url}/v1/tasks`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: '{"command":"q","payload":1}',
+    }).catch(() => null),
+  );
+  assert.equal(answer.status, 503);
+  assert.equal(((await answer.json()) as { code: string }).code, "no_leader");
+  assert.equal((await fetch(`${alone.url}/readyz`)).status, 503);
+  for (const node of others) await node.launch();
+  await alone.ready();
 });
 
 test("a change for an unknown node or of an unknown one is refused with a reason", async () => {

@@ -149,7 +149,11 @@ describe("codeQ's names", () => {
 describe("refusals", () => {
   // what is given, and the start of the one line that must come
   const cases: readonly (readonly [string, Parameters<typeof problemsOf>[0], RegExp])[] = [
-    ["unknown flag", { argv: ["--htp.port", "1"] }, /^"--htp\.port": unknown configuration key$/],
+    [
+      "5.4-01 unknown flag",
+      { argv: ["--htp.port", "1"] },
+      /^"--htp\.port": unknown configuration key$/,
+    ],
     ["flag without value", { argv: ["--http.port"] }, /^--http\.port: needs a value$/],
     [
       "flag given twice",
@@ -158,16 +162,24 @@ describe("refusals", () => {
     ],
     ["stray word", { argv: ["now"] }, /^"now": not a flag/],
     ["secret as a flag", { argv: ["--raft.secret=abc"] }, /^--raft\.secret: secrets come from/],
-    ["unknown variable", { env: { QUORUMQ_PROT: "1" } }, /^"QUORUMQ_PROT": unknown environment/],
     [
-      "port 0",
+      "5.4-25 unknown variable",
+      { env: { QUORUMQ_PROT: "1" } },
+      /^"QUORUMQ_PROT": unknown environment/,
+    ],
+    [
+      "5.4-03 port 0",
       { env: { PORT: "0" } },
       /^http\.port: must be an integer from 1 to 65535, not "0" \(env/,
     ],
-    ["port 65536", { env: { PORT: "65536" } }, /^http\.port: must be an integer/],
+    ["5.4-03 port 65536", { env: { PORT: "65536" } }, /^http\.port: must be an integer/],
     ["port with a sign", { env: { PORT: "+80" } }, /^http\.port: must be an integer/],
     ["port in hex", { env: { PORT: "0x50" } }, /^http\.port: must be an integer/],
-    ["boolean text", { env: { RAFT_ENABLED: "yes" } }, /^raft\.enabled: must be true or false/],
+    [
+      "5.4-02 boolean text",
+      { env: { RAFT_ENABLED: "yes" } },
+      /^raft\.enabled: must be true or false/,
+    ],
     [
       "address without port",
       { env: { METRICS_ADDR: "127.0.0.1" } },
@@ -203,17 +215,31 @@ describe("refusals", () => {
     ["shards 257", { argv: ["--storage.numShards=257"] }, /^storage\.numShards/],
     ["policy", { env: { BACKOFF_POLICY: "magic" } }, /^defaults\.backoffPolicy: must be one of/],
     ["payload over 8 MiB", { argv: ["--limits.payloadBytes=8388609"] }, /^limits\.payloadBytes/],
-    ["peer without id", { env: { RAFT_PEERS: "127.0.0.1:7000" } }, /^raft\.peers: must be/],
-    ["peer without port", { env: { RAFT_PEERS: "n1=host" } }, /^raft\.peers: must be/],
-    ["peer id twice", { env: { RAFT_PEERS: "n1=a:1,n1=b:1" } }, /^raft\.peers: must be/],
-    ["peer address twice", { env: { RAFT_PEERS: "n1=a:1,n2=a:1" } }, /^raft\.peers: must be/],
+    ["5.4-04 peer without id", { env: { RAFT_PEERS: "127.0.0.1:7000" } }, /^raft\.peers: must be/],
+    ["5.4-04 peer without port", { env: { RAFT_PEERS: "n1=host" } }, /^raft\.peers: must be/],
+    ["5.4-04 peer id twice", { env: { RAFT_PEERS: "n1=a:1,n1=b:1" } }, /^raft\.peers: must be/],
     [
-      "peer at every interface",
+      "5.4-04 peer address twice",
+      { env: { RAFT_PEERS: "n1=a:1,n2=a:1" } },
+      /^raft\.peers: must be/,
+    ],
+    [
+      "5.4-15 peer at every interface",
       { env: { RAFT_PEERS: "n1=0.0.0.0:1" } },
       /^raft\.peers: .*cannot reach/,
     ],
     [
-      "URL with a path",
+      "5.4-15 URL at every interface",
+      { env: { RAFT_PEER_HTTP_ADDRS: "n1=http://0.0.0.0:1" } },
+      /^peers\.http: .*cannot reach/,
+    ],
+    [
+      "5.4-15 gRPC address at every interface",
+      { env: { RAFT_PEER_GRPC_ADDRS: "n1=[::]:1" } },
+      /^peers\.grpc: .*cannot reach/,
+    ],
+    [
+      "5.4-15 URL with a path",
       { env: { RAFT_PEER_HTTP_ADDRS: "n1=http://h:1/x" } },
       /^peers\.http: must be/,
     ],

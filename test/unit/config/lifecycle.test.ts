@@ -168,21 +168,27 @@ describe("the machine", () => {
     assert.deepEqual(check({}), { refused: [], warned: [] });
   });
 
-  test("is refused for its directory, its open files and its clock", () => {
-    assert.match(
-      check({ dataDirectory: "parent missing" }).refused.join(),
-      /^storage\.path: \/d: parent/,
-    );
+  test("5.4-08 is refused for its directory", () => {
+    for (const dataDirectory of ["parent missing", "not writable", "not a directory"] as const) {
+      const { refused } = check({ dataDirectory });
+      assert.deepEqual(refused, [`storage.path: /d: ${dataDirectory}`]);
+    }
+  });
+
+  test("5.4-21 is refused for too few open files", () => {
     assert.match(check({ openFilesMax: 4095 }).refused.join(), /^open files: the limit is 4095/);
+  });
+
+  test("5.4-22 is refused for a clock that was never set", () => {
     assert.match(check({ wallMs: fine.wallMs - 1 }).refused.join(), /^clock:/);
   });
 
-  test("with a small thread pool gets a warning", () => {
+  test("5.4-20 with a small thread pool gets a warning", () => {
     const { refused, warned } = check({ poolThreads: 4 });
     assert.deepEqual([refused.length, warned.length], [0, 1]);
   });
 
-  test("tells directories that can be used from those that cannot", () => {
+  test("5.4-08 tells directories that can be used from those that cannot", () => {
     const kind = (path: string) => readMachine(path, 0).dataDirectory;
     assert.equal(kind("/tmp"), "usable");
     assert.equal(kind("/tmp/not-yet-there"), "usable");

@@ -41,15 +41,15 @@ describe("rules between keys", () => {
       { env: { ...cluster, QUORUMQ_STORAGE_NUM_SHARDS: "2" } },
       /^storage\.numShards/,
     ],
-    ["self not among peers", { env: { ...raft, RAFT_SELF_ID: "n9" } }, /^raft\.selfId: n9/],
-    ["no self", { env: { ...raft, RAFT_SELF_ID: "" } }, /^raft\.selfId: must be set/],
+    ["5.4-04 self not among peers", { env: { ...raft, RAFT_SELF_ID: "n9" } }, /^raft\.selfId: n9/],
+    ["5.4-04 no self", { env: { ...raft, RAFT_SELF_ID: "" } }, /^raft\.selfId: must be set/],
     [
       "self not among cluster nodes",
       { env: { ...cluster, CLUSTER_SELF_ID: "n9" } },
       /^cluster\.selfId/,
     ],
     [
-      "even peers",
+      "5.4-05 even peers",
       { env: { ...raftOf(4), RAFT_BOOTSTRAP: "true" } },
       /^raft\.peers: an even number/,
     ],
@@ -60,16 +60,32 @@ describe("rules between keys", () => {
       /^storage\.durability/,
     ],
     [
-      "election of five heartbeats",
+      "5.4-06 election of five heartbeats",
       { env: { RAFT_HEARTBEAT_MS: "60" } },
       /^raft\.electionMs: 300 must be over 5/,
     ],
-    ["heartbeat under 10 ms", { env: { RAFT_HEARTBEAT_MS: "9" } }, /^raft\.heartbeatMs/],
-    ["HTTP open to all", { env: all }, /^http\.port 0\.0\.0\.0:8080: not loopback/],
-    ["gRPC open to all", { env: { WORKER_STREAM_ADDR: ":9092" } }, /^grpc\.addr 0\.0\.0\.0:9092/],
-    ["metrics open to all", { env: { METRICS_ADDR: "[::]:9091" } }, /^metrics\.addr \[::\]:9091/],
-    ["one port twice", { env: { PORT: "9092" } }, /^grpc\.addr: port 9092 is taken by http\.port/],
-    ["Raft port taken", { env: { ...raftOf(1), PORT: "7000" } }, /^raft\.bindAddr: port 7000/],
+    ["5.4-07 heartbeat under 10 ms", { env: { RAFT_HEARTBEAT_MS: "9" } }, /^raft\.heartbeatMs/],
+    ["5.4-19 HTTP open to all", { env: all }, /^http\.port 0\.0\.0\.0:8080: not loopback/],
+    [
+      "5.4-19 gRPC open to all",
+      { env: { WORKER_STREAM_ADDR: ":9092" } },
+      /^grpc\.addr 0\.0\.0\.0:9092/,
+    ],
+    [
+      "5.4-19 metrics open to all",
+      { env: { METRICS_ADDR: "[::]:9091" } },
+      /^metrics\.addr \[::\]:9091/,
+    ],
+    [
+      "5.4-03 one port twice",
+      { env: { PORT: "9092" } },
+      /^grpc\.addr: port 9092 is taken by http\.port/,
+    ],
+    [
+      "5.4-03 Raft port taken",
+      { env: { ...raftOf(1), PORT: "7000" } },
+      /^raft\.bindAddr: port 7000/,
+    ],
     ["no secret", { env: { ...raft, ...bind } }, /^raft\.secret: must be set/],
     [
       "short secret",
@@ -77,7 +93,7 @@ describe("rules between keys", () => {
       /^raft\.secret: .*16/,
     ],
     [
-      "example secret",
+      "5.4-18 example secret",
       { env: { QUORUMQ_RAFT_SECRET: "changeme" } },
       /^raft\.secret: is an example/,
     ],
@@ -87,7 +103,7 @@ describe("rules between keys", () => {
       /^peers\.http: x is not/,
     ],
     [
-      "localhost told to others",
+      "5.4-15 localhost told to others",
       { env: { ...spread, RAFT_PEER_HTTP_ADDRS: "n1=http://localhost:1" } },
       /^peers\.http: n1 at localhost/,
     ],
@@ -146,16 +162,20 @@ describe("the YAML file", () => {
   });
 
   const cases: readonly (readonly [string, string, RegExp])[] = [
-    ["unknown group", "htp: {port: 1}", /^"htp": unknown configuration key \(file c\.yaml\)/],
-    ["unknown key", "http: {prot: 1}", /^"http\.prot": unknown/],
+    [
+      "5.4-01 unknown group",
+      "htp: {port: 1}",
+      /^"htp": unknown configuration key \(file c\.yaml\)/,
+    ],
+    ["5.4-01 unknown key", "http: {prot: 1}", /^"http\.prot": unknown/],
     ["proto key", "__proto__: {port: 1}", /^"__proto__": unknown/],
-    ["a list", "- http", /^c\.yaml: must be a map/],
+    ["5.4-02 a list", "- http", /^c\.yaml: must be a map/],
     ["a group that is no map", "http: 8080", /^http: must be a map/],
-    ["port as text", 'http: {port: "8080"}', /^http\.port: must be an integer/],
+    ["5.4-02 port as text", 'http: {port: "8080"}', /^http\.port: must be an integer/],
     ["port empty", "http: {port: }", /^http\.port: must be an integer/],
-    ["fraction", "http: {port: 80.5}", /^http\.port: must be an integer/],
-    ["boolean as text", 'insecure: "true"', /^insecure: must be true or false/],
-    ["name as number", "raft: {selfId: 1}", /^raft\.selfId: .*quotes/],
+    ["5.4-02 fraction", "http: {port: 80.5}", /^http\.port: must be an integer/],
+    ["5.4-02 boolean as text", 'insecure: "true"', /^insecure: must be true or false/],
+    ["5.4-02 name as number", "raft: {selfId: 1}", /^raft\.selfId: .*quotes/],
     ["dotted key", "http.port: 1", /^http\.port: write it as a map/],
     ["key twice", "http: {port: 1}\nhttp: {port: 2}", /^c\.yaml: not valid YAML at line 2/],
     ["not YAML", "http: [", /^c\.yaml: not valid YAML/],
@@ -174,7 +194,7 @@ describe("the YAML file", () => {
     assert.match(refuse(bomb).join(), /not usable as YAML/);
   });
 
-  test("refuses a missing file, and a secret in one that everybody can read", () => {
+  test("5.4-09 refuses a missing file, and a secret in one that everybody can read", () => {
     assert.match(problemsOf({ argv: ["--config=no.yaml"] }).join(), /^config: no\.yaml/);
     const files = { "!c.yaml": `raft: {secret: ${secret}}` };
     assert.match(problemsOf({ argv: ["--config=c.yaml"], files }).join(), /chmod 600/);
@@ -217,7 +237,7 @@ describe("tokens", () => {
     );
   });
 
-  test("a file that is missing, open, empty or no list is refused", () => {
+  test("5.4-17 a file that is missing, open, empty or no list is refused", () => {
     assert.match(refused(null), /^auth\.tokensFile: t: t: no such file/);
     assert.match(refused(entry("a"), {}, "!t"), /^auth\.tokensFile: t: is open to every user/);
     assert.match(refused(""), /must be a list of at least one/);
@@ -233,7 +253,7 @@ describe("tokens", () => {
     assert.match(refused("[]", env), /^auth\.producerConfig\.token must be/);
   });
 
-  test("a token under 32 bytes is for loopback only, an empty one for nobody", () => {
+  test("5.4-17 a token under 32 bytes is for loopback only, an empty one for nobody", () => {
     assert.equal(load(entry("short")).length, 1);
     assert.match(refused(entry("")), /tokens\[0\]\.token must be/);
     assert.match(

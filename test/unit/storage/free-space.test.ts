@@ -12,7 +12,7 @@ it("keeps a twentieth of the filesystem free, 256 MiB at least", () => {
   assert.equal(reserveBytes(100 * GiB), 5 * GiB);
 });
 
-it("gives up creates at the reserve, all but draining at half of it, everything before the end", () => {
+it("5.4-23 gives up creates at the reserve, all but draining at half of it, everything before the end", () => {
   const reserve = 256 * MiB;
   const levels = [256, 255, 128, 127, 64, 63, 0].map((free) => spaceLevel(free * MiB, reserve));
   assert.deepEqual(levels, [

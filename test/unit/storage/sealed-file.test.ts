@@ -18,7 +18,7 @@ it("gives back its content and can be read by a person", () => {
   assert.match(text, /^quorumq-header 1 [0-9a-f]{8}\n\{"name":"Zürich","list":\[1,2\]\}\n$/);
 });
 
-it("refuses a later version and the file of another name", () => {
+it("5.4-24 refuses a later version and the file of another name", () => {
   const files = createFiles();
   writeSealedFile(files, "", "header", 2, {});
   assert.throws(() => readSealedFile(files, "", "header", 1), code("newer_format"));

@@ -100,7 +100,7 @@ describe("data directory", () => {
     assert.equal(ids.size, 20);
   });
 
-  it("belongs to one process at a time", async () => {
+  it("5.4-12 belongs to one process at a time", async () => {
     const disk = createDisk();
     const first = await open(disk);
     await assert.rejects(open(disk), code("locked"));
@@ -115,13 +115,19 @@ describe("data directory", () => {
   });
 
   const others: readonly [string, Partial<DataDirectoryOptions>][] = [
-    ["another node", { expect: { ...expect, nodeId: "n2" } }],
-    ["another shard count", { expect: { ...expect, shardCount: 4 } }],
-    ["another list of nodes", { expect: { ...expect, clusterNodes: ["n1=a:1"] } }],
-    ["fewer shards", { shards: [toShardId(0), toShardId(1)] }],
+    ["5.4-11 is refused as foreign under another node", { expect: { ...expect, nodeId: "n2" } }],
+    [
+      "5.4-11 is refused as foreign under another shard count",
+      { expect: { ...expect, shardCount: 4 } },
+    ],
+    [
+      "5.4-11 is refused as foreign under another list of nodes",
+      { expect: { ...expect, clusterNodes: ["n1=a:1"] } },
+    ],
+    ["5.4-11 is refused as foreign under fewer shards", { shards: [toShardId(0), toShardId(1)] }],
   ];
   for (const [what, change] of others) {
-    it(`is refused as foreign under ${what}, before anything is written`, async () => {
+    it(`${what}, before anything is written`, async () => {
       const disk = createDisk();
       await made(disk);
       const before = snapshot(disk);
@@ -198,7 +204,7 @@ describe("data directory", () => {
     });
   }
 
-  it("refuses memory and network filesystems, unless told that they will do", async () => {
+  it("5.4-10 refuses memory and network filesystems, unless told that they will do", async () => {
     for (const type of [0x01021994, 0x6969]) {
       const disk = createDisk();
       disk.filesystemType = type;
