@@ -53,6 +53,10 @@ interface Transfer {
 export class SnapshotReceiver {
   private readonly deps: SnapshotReceiverDeps;
   private transfer: Transfer | null = null;
+  /** What was given up and is not off the disk yet: all are made in the same place, one at a time. */
+  private leaving: Promise<void> | null = null;
+  /** The offer that waits for that. */
+  private waiting: SnapshotOffer | null = null;
   private stopped = false;
 
   constructor(deps: SnapshotReceiverDeps) {
@@ -76,6 +80,14 @@ export class SnapshotReceiver {
     }
     // A leader that begins anew has given up what was under way.
     this.discard("another one begins");
+    if (this.leaving) {
+      this.waiting = offer;
+      void this.leaving.then(() => {
+        if (this.waiting === offer) this.offered(from, offer);
+      });
+      return;
+    }
+    this.waiting = null;
     const path = deps.nextPath();
     deps.logger.info("takes the state from the leader", { from, index: point.index, bytes });
     const transfer: Transfer = {
@@ -165,10 +177,14 @@ export class SnapshotReceiver {
     this.transfer = null;
     transfer.timer?.cancel();
     this.deps.logger.warn("gives up a state that was coming", { from: transfer.from, reason });
-    transfer.writing.then(
-      () => transfer.install.discard(),
-      () => transfer.install.discard(),
-    );
+    // It may be written to or checked at this moment.
+    const left = transfer.writing
+      .catch(() => undefined)
+      .then(() => transfer.install.discard())
+      .finally(() => {
+        if (this.leaving === left) this.leaving = null;
+      });
+    this.leaving = left;
   }
 
   private answer(

@@ -54,6 +54,7 @@ let answers: SnapshotAnswer[];
 let installs: Install[];
 let handedOver: number;
 let problem: Error | null;
+let check: Promise<void>;
 let refusal: string;
 let receiver: SnapshotReceiver;
 
@@ -63,6 +64,7 @@ beforeEach(() => {
   installs = [];
   handedOver = 0;
   problem = null;
+  check = Promise.resolve();
   refusal = "";
   receiver = new SnapshotReceiver({
     link: {
@@ -87,7 +89,7 @@ beforeEach(() => {
     nextPath: () => "/next",
     refusal: () => refusal,
     hasEntry: () => false,
-    prepare: () => (problem === null ? Promise.resolve() : Promise.reject(problem)),
+    prepare: () => (problem === null ? check : Promise.reject(problem)),
     handOver: () => {
       handedOver++;
     },
@@ -216,6 +218,28 @@ test("5.3-09 a new offer ends the transfer before it: one is kept on disk", asyn
     installs.map((install) => install.isDiscarded),
     [true, false],
   );
+});
+
+test("a new offer waits until the one before it is off the disk, where both have their place", async () => {
+  receiver.offered(leader, offer);
+  // being checked, and given up meanwhile
+  let checked: () => void = () => assert.fail("it is being checked");
+  check = new Promise((resolve) => {
+    checked = resolve;
+  });
+  send(0, 0, "abcdef");
+  receiver.chunk(leader, last);
+  await settled();
+  receiver.offered(leader, { ...offer, transfer: 11 });
+  await settled();
+  assert.equal(installs.length, 1);
+  checked();
+  await settled();
+  assert.deepEqual(
+    installs.map((install) => install.isDiscarded),
+    [true, false],
+  );
+  assert.equal(answers.at(-1)?.transfer, 11);
 });
 
 test("5.3-09 an offer of files that are no store's, or of too many, is no offer", () => {
