@@ -15,9 +15,12 @@ import type { GroupLink } from "./peer-link.ts";
 import { shardFrames } from "./replica-frames.ts";
 import { encodeChunk, encodeOffer, type SnapshotAnswer } from "./snapshot-frames.ts";
 
+/** Ms of silence that end an offer without an answer: it may have come before the replica was there. */
+export const snapshotOfferMs = 3_000;
+
 export interface SnapshotSenderDeps {
   readonly link: GroupLink;
-  readonly commit: GroupCommit;
+  readonly commit: Pick<GroupCommit, "between">;
   readonly copier: StoreCopier;
   readonly storePath: string;
   readonly timers: Timers;
@@ -66,7 +69,7 @@ export class SnapshotSender {
       timer: null,
     };
     this.transfer = transfer;
-    this.watch(transfer);
+    this.watch(transfer, limits.snapshotSilenceMs);
     commit.between(() => this.offer(transfer));
     return true;
   }
@@ -94,6 +97,7 @@ export class SnapshotSender {
     logger.info("sends its state to a member", { to, index: point.index, bytes });
     const offer = encodeOffer({ transfer: id, point, files: copy.files });
     if (!link.sendBulk(to, shardFrames.snapshotOffer, [offer])) this.end(false, "not connected");
+    else this.watch(transfer, snapshotOfferMs);
   }
 
   answered(from: StoreId, answer: SnapshotAnswer): void {
@@ -104,7 +108,7 @@ export class SnapshotSender {
       return;
     }
     transfer.written = Math.max(transfer.written, answer.chunks);
-    this.watch(transfer);
+    this.watch(transfer, limits.snapshotSilenceMs);
     this.sendMore(transfer);
   }
 
@@ -144,9 +148,9 @@ export class SnapshotSender {
   }
 
   /** A transfer in which nothing moves is given up. */
-  private watch(transfer: Transfer): void {
+  private watch(transfer: Transfer, silenceMs: number): void {
     transfer.timer?.cancel();
-    transfer.timer = this.deps.timers.after(limits.snapshotSilenceMs, () => {
+    transfer.timer = this.deps.timers.after(silenceMs, () => {
       if (this.transfer === transfer) this.end(false, "the receiver is silent");
     });
   }
