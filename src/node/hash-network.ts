@@ -39,7 +39,7 @@ export function createHashNetwork(
       secret: config.raft.secret,
     },
   );
-  const calls = new PeerCalls({ transport, timers });
+  const calls = new PeerCalls({ transport, timers, random });
   const places = shardPlaces(layout, config);
   const owners = new Owners({ transport, calls, logger }, places, layout.own);
   const link = new PeerLink({ transport, timers });

@@ -81,7 +81,7 @@ export function createNetwork(deps: NetworkDeps, options: NetworkOptions): Netwo
     },
   );
   const link = new PeerLink({ transport, timers });
-  const calls = new PeerCalls({ transport, timers });
+  const calls = new PeerCalls({ transport, timers, random });
   const peers = peersOf(config, self.id);
   const cluster = new Cluster(
     { ...deps, transport, link, calls, timers, random, logger },

@@ -8,7 +8,7 @@
  */
 import type { StoreId } from "../base/brand.ts";
 import { ByteReader, ByteWriter, DecodeError } from "../base/bytes.ts";
-import type { TimerHandle, Timers } from "../base/effects.ts";
+import type { Random, TimerHandle, Timers } from "../base/effects.ts";
 import { QueueError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { nodeGroup, type Transport } from "../transport/transport.ts";
@@ -43,9 +43,12 @@ interface Call {
 export interface PeerCallsDeps {
   readonly transport: Transport;
   readonly timers: Timers;
+  readonly random: Random;
 }
 
 const headBytes = 11;
+/** Numbers of calls begin anywhere below this, and stay exact as they grow. */
+const firstCallMax = 2 ** 52;
 
 export class PeerCalls {
   private readonly deps: PeerCallsDeps;
@@ -54,11 +57,16 @@ export class PeerCalls {
   private young: number[] = [];
   private old: number[] = [];
   private timer: TimerHandle | null = null;
-  private lastCall = 0;
+  /**
+   * Begins by chance: an answer to this node's earlier process may come to this one, and must not
+   * pass for the answer to another question.
+   */
+  private lastCall: number;
   private handler: PeerHandler = ({ refuse }) => refuse(new QueueError("no_leader", "starting"));
 
   constructor(deps: PeerCallsDeps) {
     this.deps = deps;
+    this.lastCall = Math.floor(deps.random.unit() * firstCallMax);
   }
 
   handle(handler: PeerHandler): void {

@@ -94,7 +94,7 @@ export class LabNode {
     };
     const transport = lab.transport(this);
     const link = new PeerLink({ transport, timers: life });
-    const calls = new PeerCalls({ transport, timers: life });
+    const calls = new PeerCalls({ transport, timers: life, random });
     this.link = link;
     link.setNode({
       frame: (from, type, body) => calls.frame(from, type, body),
