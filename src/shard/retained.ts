@@ -1,4 +1,5 @@
 /** Finds the ended tasks of a tenant whose retention ends before a time, in the order of that end. */
+import { QueueError } from "../base/errors.ts";
 import { keyBytes, prefixes, readU48, u48Text } from "../queue/keys.ts";
 import { col, isEnded } from "../queue/run.ts";
 import { findRun } from "./reads.ts";
@@ -6,6 +7,8 @@ import type { Shard } from "./shard.ts";
 
 /** Retention rows looked at in one go; each leads to a run. */
 const rowsPerLook = 256;
+/** Looks that a checkpoint may spoil before it is given up. */
+const tries = 100;
 
 export interface RetainedBounds {
   /** Retentions that end before this, ms since 1970. */
@@ -32,20 +35,11 @@ export async function findRetained(
   bounds: RetainedBounds,
   idOf: (runKey: string, place: number) => Buffer,
 ): Promise<Retained> {
-  const { overlay } = shard.state;
   const gte = from === "" ? prefixes.retention : from;
   const lt = prefixes.retention + u48Text(Math.max(0, Math.min(bounds.beforeMs, 2 ** 48 - 1)));
   const byQueue = new Map<string, Buffer[]>();
   if (gte >= lt) return { byQueue, count: 0, next: null };
-  const range = { gte: keyBytes(gte), lt: keyBytes(lt), limit: rowsPerLook };
-  const found = await shard.kv.range(range);
-  const keys = new Set(found.map((row) => row.key.toString("latin1")));
-  const isAll = found.length < rowsPerLook;
-  const end = isAll ? lt : `${[...keys].at(-1) ?? lt}\0`;
-  overlay.forRange(gte, end, (key, value) => {
-    if (value === null) keys.delete(key);
-    else keys.add(key);
-  });
+  const { keys, isAll, end } = await readKeys(shard, gte, lt);
   let count = 0;
   for (const key of [...keys].sort()) {
     count += collect(shard, tenant, key, bounds.limit - count, byQueue, idOf);
@@ -53,6 +47,33 @@ export async function findRetained(
     if (count >= bounds.limit) return { byQueue, count, next: key };
   }
   return { byQueue, count, next: isAll ? null : end };
+}
+
+/** Keys of the store and of the overlay, as of one moment. */
+async function readKeys(
+  shard: Shard,
+  gte: string,
+  lt: string,
+): Promise<{ readonly keys: Set<string>; readonly isAll: boolean; readonly end: string }> {
+  const range = { gte: keyBytes(gte), lt: keyBytes(lt), limit: rowsPerLook };
+  for (let i = 0; i < tries; i++) {
+    const { overlay } = shard.state;
+    const moment = overlay.thaws;
+    const found = await shard.kv.range(range);
+    // What the store got meanwhile, the overlay no longer tells.
+    if (overlay.thaws !== moment) continue;
+    const keys = new Set(found.map((row) => row.key.toString("latin1")));
+    const isAll = found.length < rowsPerLook;
+    const end = isAll ? lt : `${[...keys].at(-1) ?? lt}\0`;
+    overlay.forRange(gte, end, (key, value) => {
+      if (value === null) keys.delete(key);
+      else keys.add(key);
+    });
+    return { keys, isAll, end };
+  }
+  throw new QueueError("overloaded", "too much is being written to read along", {
+    retryAfterSeconds: 1,
+  });
 }
 
 function collect(
