@@ -63,11 +63,15 @@ export class MemberService implements MembersAdmin {
   }
 
   async add(node: NodeAddress): Promise<MemberNames> {
-    const { cluster } = this.deps;
+    const { cluster, clock } = this.deps;
+    const sinceMs = clock.monotonicMs();
+    await this.current();
     const old = [cluster.self, ...cluster.members()].find(({ nodeId }) => nodeId === node.nodeId);
     cluster.invite(node);
     try {
-      const peer = await this.within("the node can be reached", () => cluster.peer(node.nodeId));
+      const peer = await this.within("the node can be reached", () =>
+        cluster.peer(node.nodeId, sinceMs),
+      );
       if (old && old.storeId !== peer.storeId) {
         throw new QueueError(
           "invalid_argument",
@@ -100,6 +104,7 @@ export class MemberService implements MembersAdmin {
   /** Stores of members with this name: one, but while it is being replaced. */
   private stores(nodeId: string): readonly StoreId[] {
     const { cluster } = this.deps;
+    await this.current();
     const all = [cluster.self, ...cluster.members()];
     return all.filter((member) => member.nodeId === nodeId).map(({ storeId }) => storeId);
   }
@@ -142,6 +147,12 @@ export class MemberService implements MembersAdmin {
       await this.within("the target leads", () => this.leaderOf(number) === next || null);
     }
     return this.membership();
+  }
+
+  /** Brings the replicas here up to date: an old view would miss members, or see some that are gone. */
+  private async current(): Promise<void> {
+    const shards = this.deps.shards.filter((shard) => shard !== null);
+    await Promise.all(shards.map((shard) => shard.consensus.readBarrier()));
   }
 
   private memberNamed(nodeId: string): StoreId {
@@ -210,13 +221,14 @@ export class MemberService implements MembersAdmin {
       case "add": {
         const known = consensus.members.some(({ storeId }) => storeId === action.member.storeId);
         const isMember = [...voters, ...learners].includes(action.member.storeId);
-        if (known && isMember) return;
-        await consensus.membership.add(action.member);
+        if (known && isMember) await consensus.membership.settled();
+        else await consensus.membership.add(action.member);
         return;
       }
       case "remove":
-        if (![...voters, ...learners].includes(action.storeId)) return;
-        if (action.storeId === consensus.raft.id) await this.leave(shard);
+        if (![...voters, ...learners].includes(action.storeId)) {
+          await consensus.membership.settled();
+        } else if (action.storeId === consensus.raft.id) await this.leave(shard);
         else await consensus.membership.remove(action.storeId);
         return;
       case "transfer":

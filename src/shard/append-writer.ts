@@ -42,11 +42,13 @@ export class AppendWriter {
   private readonly pending: Pending[] = [];
   private held = new HeldOps();
   private heldTimer: TimerHandle | null = null;
+  private commit: LogIndex;
   /** Settles when the last vote handed to the disk is there; never rejects. */
   private votes: Promise<void> = Promise.resolve();
 
   constructor(deps: AppendWriterDeps) {
     this.deps = deps;
+    this.commit = deps.log.initialState().hardState.commit;
   }
 
   get isWriting(): boolean {
@@ -60,6 +62,7 @@ export class AppendWriter {
 
   persist(message: StorageAppendMessage): void {
     const { entries, hardState, responses } = message;
+    if (hardState) this.commit = hardState.commit;
     const saved = this.deps.vote.load();
     const votes = hardState && (hardState.term !== saved.term || hardState.vote !== saved.vote);
     const last = entries[entries.length - 1] ?? null;
@@ -82,7 +85,7 @@ export class AppendWriter {
     const { durability, timers, log } = this.deps;
     if (durability.kind === "interval") {
       // The log's reader sees the entries at once, the disk sees them together later.
-      log.append(this.held, entries);
+      log.append(this.held, entries, this.commit);
       this.heldTimer ??= timers.after(durability.ms, () => this.writeHeld());
       timers.soon(() => {
         pending.entriesDone = true;
@@ -91,7 +94,7 @@ export class AppendWriter {
       return;
     }
     this.add(
-      (batch) => log.append(batch, entries),
+      (batch) => log.append(batch, entries, this.commit),
       () => {
         pending.entriesDone = true;
         this.deliver();

@@ -15,6 +15,8 @@ import type { PayloadCache } from "./payload-cache.ts";
 
 export interface CheckpointerDeps {
   readonly state: State;
+  /** The store holds none yet: a new member could be given nothing. */
+  readonly isFirst: boolean;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly payloads: PayloadCache;
@@ -37,10 +39,13 @@ export class Checkpointer {
   private durableGeneration = 0;
   private underWay = false;
   private firstChangeMs = -1;
+  /** Something else than rows is to be saved. */
+  private isWanted: boolean;
   private timer: TimerHandle | null = null;
 
   constructor(deps: CheckpointerDeps) {
     this.deps = deps;
+    this.isWanted = deps.isFirst;
   }
 
   /** Approximate bytes of rows that no checkpoint has taken. */
@@ -64,7 +69,7 @@ export class Checkpointer {
       if (state.windows.isTight) state.windows.evict();
     }
     const unsaved = state.overlay.ops + state.dirtyRuns.length + state.dirtyQueues.size;
-    if (unsaved === 0) return;
+    if (unsaved === 0 && !this.isWanted) return;
     if (this.firstChangeMs < 0) this.firstChangeMs = clock.monotonicMs();
     if (!this.deps.isWriting() && this.isDue()) {
       this.deps.writeAlone();
@@ -75,6 +80,12 @@ export class Checkpointer {
       if (this.isDue()) this.deps.writeAlone();
       else this.note();
     });
+  }
+
+  /** A checkpoint is to be taken although no row may have changed: the membership is another one. */
+  want(): void {
+    this.isWanted = true;
+    this.note();
   }
 
   private isDue(): boolean {
@@ -107,6 +118,7 @@ export class Checkpointer {
     const generation = this.generation++;
     this.underWay = true;
     this.firstChangeMs = -1;
+    this.isWanted = false;
     putCheckpoint(state, batch, applied, generation, this.scratch);
     this.deps.cutLog(batch, applied.index as LogIndex);
     return () => this.durable(generation);

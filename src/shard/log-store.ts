@@ -22,6 +22,8 @@ import { type Members, readMembers, writeMembers } from "./members.ts";
 
 /** Where the row beside the entries stands. */
 export const logStartKey = keyBytes(`${prefixes.meta}log`);
+/** Commit index as it was known when the newest entries were written. */
+export const commitKey = keyBytes(`${prefixes.meta}commit`);
 const entryTypes: readonly EntryType[] = ["normal", "confChange", "confChangeV2"];
 const readRows = 256;
 /** Applied entries are kept in memory up to this many bytes, for followers that are close. */
@@ -89,7 +91,8 @@ export class LogStore implements LogReader {
     appliedIndex: number,
     first: LogStart,
   ): Promise<LogStore> {
-    const start = (await readLogStart(kv)) ?? first;
+    const saved = await readLogStart(kv);
+    const start = saved ?? first;
     const entries = await readEntries(kv, start.cutIndex + 1);
     const last = start.cutIndex + entries.length;
     if (appliedIndex > last || appliedIndex < start.cutIndex) {
@@ -98,12 +101,13 @@ export class LogStore implements LogReader {
         `rows of index ${appliedIndex}, log from ${start.cutIndex} to ${last}`,
       );
     }
-    const commit = toLogIndex(appliedIndex);
+    const applied = toLogIndex(appliedIndex);
+    const commit = toLogIndex(Math.max(applied, Math.min(last, await readCommit(kv))));
     // A group's founding counts as an entry of term 1, for which nobody had to vote.
     const founded = vote.term < start.cutTerm;
     const known = founded ? { term: toTerm(start.cutTerm), vote: NO_ONE } : vote;
     const log = new LogStore(kv, start, { ...known, commit }, entries);
-    if (appliedIndex > 0) log.saved = log.metaAt(commit);
+    if (saved) log.saved = log.metaAt(applied);
     return log;
   }
 
@@ -172,10 +176,15 @@ export class LogStore implements LogReader {
     return decodeEntry(index, row);
   }
 
-  /** Puts entries into the batch, and deletes those that they replace. */
-  append(batch: Pick<KvBatch, "put" | "del">, entries: readonly Entry[]): void {
+  /**
+   * Puts entries into the batch, and deletes those that they replace. The commit index goes with
+   * them: whoever acknowledges entries knows durably what their sender knew to be committed, and so
+   * after a restart which membership is in force.
+   */
+  append(batch: Pick<KvBatch, "put" | "del">, entries: readonly Entry[], commit: LogIndex): void {
     const first = entries[0];
     if (!first) return;
+    batch.put(commitKey, keyBytes(u64Text(commit)));
     const last = this.lastIndex();
     assert(first.index <= last + 1 && first.index > this.cutIndex, "append", first.index, last);
     for (let i = (entries[entries.length - 1] as Entry).index + 1; i <= last; i++) {
@@ -287,6 +296,12 @@ async function readEntries(kv: Kv, from: number): Promise<Entry[]> {
     }
     if (rows.length < readRows) return entries;
   }
+}
+
+/** @returns 0 in a store that no entry was ever written to */
+async function readCommit(kv: Kv): Promise<number> {
+  const row = await kv.get(commitKey);
+  return row ? new ByteReader(row).u64() : 0;
 }
 
 /** The row that stands beside the entries. */

@@ -21,6 +21,8 @@ export interface MembershipDeps {
   readonly proposed: () => void;
 }
 
+const noData = Buffer.alloc(0);
+
 interface Waiting {
   readonly term: number;
   readonly resolve: () => void;
@@ -30,13 +32,22 @@ interface Waiting {
 export class MembershipProposer {
   private readonly deps: MembershipDeps;
   private readonly waiting = new Map<number, Waiting>();
+  /** Changes in force whose callers wait until a quorum knows of them durably. */
+  private inForce: Waiting[] = [];
+  /**
+   * An entry that was proposed with the present membership in force: once it is committed, a quorum
+   * has it, and with it the commit index that puts the membership in force, whatever restarts
+   * (log-store.ts). Before that a node that was removed must not go away. null: still to be proposed.
+   */
+  private proof: number | null = null;
+  private hasChanged = false;
 
   constructor(deps: MembershipDeps) {
     this.deps = deps;
   }
 
   /**
-   * Takes a new member in as a learner; resolves when that is in force. One that belongs to the
+   * Takes a new member in as a learner; resolves when that is in force for good. One that belongs to the
    * group already gets its addresses renewed.
    * @throws QueueError not_leader, overloaded: another change is under way
    */
@@ -48,8 +59,8 @@ export class MembershipProposer {
   }
 
   /**
-   * Removes a member; resolves when that is in force. A leader does not remove itself: it must have
-   * handed over before.
+   * Removes a member; resolves when that is in force for good. A leader does not remove itself: it
+   * must have handed over before.
    * @throws QueueError not_leader, not_found, overloaded, invalid_argument: the last voter
    */
   async remove(id: StoreId): Promise<void> {
@@ -64,9 +75,42 @@ export class MembershipProposer {
     await this.propose([{ type: "remove", id }], []);
   }
 
+  /** Resolves when the membership in force is so for good. @throws QueueError no_leader */
+  settled(): Promise<void> {
+    const { raft, serves } = this.deps;
+    if (!serves()) return Promise.reject(notHere());
+    const { term } = raft;
+    const done = new Promise<void>((resolve, reject) => {
+      this.inForce.push({ term, resolve, reject });
+    });
+    this.look();
+    return done;
+  }
+
+  /** To be called when more is applied, and at every tick. */
+  look(): void {
+    const { raft, serves, proposed } = this.deps;
+    if (!serves()) return;
+    // One that is alone has found its membership in its own store.
+    if (raft.membership.voters.length === 1 && !this.hasChanged) this.proof = 0;
+    if (this.proof === null) {
+      const outcome = raft.propose(noData);
+      if (outcome.kind !== "accepted") return;
+      this.proof = outcome.index;
+      proposed();
+    }
+    if (!this.isProven) return;
+    for (const { resolve } of this.inForce.splice(0)) resolve();
+  }
+
+  private get isProven(): boolean {
+    return this.proof !== null && this.deps.raft.commitIndex >= this.proof;
+  }
+
   /** To be called at every tick: makes voters of learners that have caught up, if it is time. */
   tick(): void {
     const { raft, serves } = this.deps;
+    this.look();
     if (raft.membership.learners.length === 0 || !serves() || this.isBusy()) return;
     const { voters } = raft.membership;
     const caughtUp = raft
@@ -86,15 +130,16 @@ export class MembershipProposer {
     this.propose(changes, []).catch(() => undefined);
   }
 
-  /** A change is proposed and not in force, or a joint one is not left. */
+  /** A change is proposed and not in force for good, or a joint one is not left. */
   isBusy(): boolean {
-    return this.waiting.size > 0 || this.deps.raft.membership.votersOutgoing.length > 0;
+    const isJoint = this.deps.raft.membership.votersOutgoing.length > 0;
+    return this.waiting.size > 0 || isJoint || !this.isProven;
   }
 
   private propose(changes: readonly MemberChange[], found: Members): Promise<void> {
     const { raft, serves, proposed } = this.deps;
     if (!serves()) {
-      return Promise.reject(new QueueError("no_leader", "this replica does not lead"));
+      return Promise.reject(notHere());
     }
     if (this.isBusy()) return Promise.reject(underWay());
     const context = encodeMembers(found);
@@ -117,6 +162,8 @@ export class MembershipProposer {
   apply(entry: Entry): Members {
     const { raft, members } = this.deps;
     const change = decodeConfChange(entry.data);
+    this.proof = null;
+    this.hasChanged = true;
     const { voters, votersOutgoing, learners } = raft.applyConfChange(change);
     const belong = new Set([...voters, ...votersOutgoing, ...learners]);
     const all = withMembers(members(), foundIn(change));
@@ -128,15 +175,21 @@ export class MembershipProposer {
     const waiting = this.waiting.get(entry.index);
     if (!waiting) return;
     this.waiting.delete(entry.index);
-    if (waiting.term === entry.term) waiting.resolve();
+    if (waiting.term === entry.term) this.inForce.push(waiting);
     else waiting.reject(lost());
   }
 
   /** Leadership is lost: whoever waits learns that the outcome is unknown. */
   failAll(): void {
-    for (const { reject } of this.waiting.values()) reject(lost());
+    for (const { reject } of [...this.waiting.values(), ...this.inForce]) reject(lost());
     this.waiting.clear();
+    this.inForce = [];
+    this.proof = null;
   }
+}
+
+function notHere(): QueueError {
+  return new QueueError("no_leader", "this replica does not lead");
 }
 
 function foundIn(change: ConfChange): Members {

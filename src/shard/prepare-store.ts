@@ -3,7 +3,7 @@ import { toLogIndex } from "../base/brand.ts";
 import { endOfPrefix, keyBytes, prefixes } from "../queue/keys.ts";
 import { type Kv, StorageError } from "../storage/kv.ts";
 import { type AppliedPoint, readState } from "./checkpoint.ts";
-import { encodeLogStart, logStartKey, readLogStart } from "./log-store.ts";
+import { commitKey, encodeLogStart, logStartKey, readLogStart } from "./log-store.ts";
 import { dropCleanMark } from "./recovery.ts";
 
 const readRows = 1000;
@@ -24,6 +24,7 @@ export async function prepareStore(kv: Kv, point: AppliedPoint): Promise<void> {
   const batch = kv.batch();
   const cut = { cutIndex: toLogIndex(point.index), cutTerm: point.term };
   batch.put(logStartKey, encodeLogStart({ ...start, ...cut }));
+  batch.del(commitKey);
   dropCleanMark(batch);
   await batch.write();
 }

@@ -108,7 +108,10 @@ export class Shard {
         sendSnapshot: (to) => deps.sendSnapshot?.(this, to) ?? false,
         monotonicMs: () => clock.monotonicMs(),
         ticked: () => this.scheduleFlush(),
-        membersChanged: () => this.listener?.members?.(this),
+        membersChanged: () => {
+          this.checkpointer.want();
+          this.listener?.members?.(this);
+        },
       },
       options,
     );
@@ -118,10 +121,7 @@ export class Shard {
     const { state, kv, deps, options } = this;
     return new EntryApplier(
       {
-        state,
-        kv,
-        clock: deps.clock,
-        timers: deps.timers,
+        ...{ state, kv, clock: deps.clock, timers: deps.timers },
         readAhead: options.readAhead ?? defaultReadAhead,
         takeSinks: (entry) => this.proposals.take(entry),
         confChange: (entry) => this.consensus.changeMembership(entry),
@@ -137,6 +137,7 @@ export class Shard {
     const { state, deps, options } = this;
     return new Checkpointer({
       state,
+      isFirst: this.log.snapshotMeta() === null,
       clock: deps.clock,
       timers: deps.timers,
       payloads: this.records.cache,
@@ -159,10 +160,7 @@ export class Shard {
   private createWriter(): AppendWriter {
     const { log, deps, options } = this;
     return new AppendWriter({
-      log,
-      commit: deps.commit,
-      vote: deps.vote,
-      timers: deps.timers,
+      ...{ log, commit: deps.commit, vote: deps.vote, timers: deps.timers },
       durability: options.durability,
       maybeCheckpoint: (batch) => this.checkpointer.maybePut(batch),
       deliver: (responses, last) => {
@@ -337,6 +335,7 @@ export class Shard {
   private turnOver(): void {
     if (this.closed) return;
     this.consensus.reads.applied();
+    this.consensus.membership.look();
     this.notices.tell(this.listener);
     this.checkpointer.note();
     this.timekeeper.look();

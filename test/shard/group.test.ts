@@ -89,20 +89,7 @@ describe("a group of replicas", () => {
     await created(lab, first, 200, 1000);
     await lab.until("a checkpoint", () => (first.shard.consensus.savedPoint?.index ?? 0) > 2);
     const voterCounts = new Set<number>();
-    const { membership } = first.shard.consensus;
-    for (const node of [lab.add(), lab.add()]) {
-      let started = false;
-      lab.start(node, null, () => {
-        started = true;
-      });
-      await lab.until("it starts", () => started);
-      const member = lab.members().find(({ storeId }) => storeId === node.storeId);
-      let added = false;
-      lab.watch(membership.add(member as NonNullable<typeof member>), () => {
-        added = true;
-      });
-      await lab.until("it is a learner", () => added);
-    }
+    await addMembers(lab, first, 2);
     await lab.until("three voters", () => {
       const { voters, votersOutgoing } = first.shard.consensus.raft.membership;
       voterCounts.add(voters.length);
@@ -116,4 +103,49 @@ describe("a group of replicas", () => {
     await lab.until("another leader", () => lab.leader() !== undefined);
     equal(ready(lab.leader() as LabNode), 200);
   });
+
+  it("gives a new member the state of a group that nothing was ever asked of", async () => {
+    const lab = await Lab.founded(1);
+    const first = lab.nodes[0] as LabNode;
+    await addMembers(lab, first, 2);
+    await lab.until(
+      "three voters",
+      () => first.shard.consensus.raft.membership.voters.length === 3,
+    );
+  });
+
+  it("goes on without its founder when all others restart as soon as they are voters", async () => {
+    const lab = await Lab.founded(1);
+    const first = lab.nodes[0] as LabNode;
+    await addMembers(lab, first, 2);
+    const { membership, raft } = first.shard.consensus;
+    await lab.until(
+      "three voters",
+      () => raft.membership.voters.length === 3 && !membership.isBusy(),
+    );
+    for (const node of lab.nodes) node.crash();
+    let started = 0;
+    for (const node of lab.nodes.slice(1)) lab.start(node, null, () => started++);
+    await lab.until("they start", () => started === 2);
+    await lab.until("one of them leads", () => lab.leader() !== undefined);
+  });
 });
+
+/** Adds nodes as learners, one after the other. */
+async function addMembers(lab: Lab, leader: LabNode, count: number): Promise<void> {
+  const { membership } = leader.shard.consensus;
+  for (let i = 0; i < count; i++) {
+    const node = lab.add();
+    let started = false;
+    lab.start(node, null, () => {
+      started = true;
+    });
+    await lab.until("it starts", () => started);
+    const member = lab.members().find(({ storeId }) => storeId === node.storeId);
+    let added = false;
+    lab.watch(membership.add(member as NonNullable<typeof member>), () => {
+      added = true;
+    });
+    await lab.until("it is a learner", () => added);
+  }
+}
