@@ -60,6 +60,8 @@ interface Newcomer {
 
 /** Addresses that change at run time, those of members, are looked at so often. */
 const lookMs = 1_000;
+/** After so many looks without a leader the members that are known here may all be gone. */
+const looksUntilLost = 5;
 
 export class Cluster implements NodeReceiver {
   readonly self: Member;
@@ -71,6 +73,8 @@ export class Cluster implements NodeReceiver {
   /** Newcomers that are being taken in, until they are members, by name. */
   private readonly newcomers = new Map<string, Newcomer>();
   private dialled = "";
+  /** Looks in a row at which a shard here had no leader that is known as a member. */
+  private looksAlone = 0;
   private stopped = false;
   private hinted = false;
   private readonly listeners = new Set<() => void>();
@@ -109,9 +113,18 @@ export class Cluster implements NodeReceiver {
   private look(): void {
     this.deps.timers.after(lookMs, () => {
       if (this.stopped) return;
+      this.looksAlone = this.hasLeaders() ? 0 : this.looksAlone + 1;
       this.dial();
       this.renewAddresses();
       this.look();
+    });
+  }
+
+  private hasLeaders(): boolean {
+    return this.deps.shards.every((shard) => {
+      if (!shard) return true;
+      const { leaderId, members } = shard.consensus;
+      return members.some(({ storeId }) => storeId === leaderId);
     });
   }
 
@@ -131,10 +144,14 @@ export class Cluster implements NodeReceiver {
     return [...found.values()];
   }
 
-  /** Members, newcomers, and before anything is known of members, the configured nodes. */
+  /**
+   * Members and newcomers; the configured nodes too as long as nothing is known of members, or when
+   * those may all be gone: others have taken their place while this node was away.
+   */
   private dial(): void {
     const members = this.members();
-    const known: NodeAddress[] = members.length > 0 ? [...members] : [...this.options.peers];
+    const isLost = members.length === 0 || this.looksAlone >= looksUntilLost;
+    const known: NodeAddress[] = [...(isLost ? this.options.peers : []), ...members];
     const byName = new Map(known.map((node) => [node.nodeId, node]));
     for (const [name, { address, storeId }] of this.newcomers) {
       const isIn = members.some(
@@ -167,9 +184,15 @@ export class Cluster implements NodeReceiver {
     this.dial();
   }
 
-  /** Who is connected under that name. */
-  peer(nodeId: string): NodeIdentity | null {
-    for (const peer of this.connected.values()) if (peer.nodeId === nodeId) return peer;
+  /**
+   * Who is connected under that name.
+   * @param sinceMs - and was heard of since then, monotonic ms: a process that has ended may seem
+   *   to be there until its silence is noticed
+   */
+  peer(nodeId: string, sinceMs = 0): NodeIdentity | null {
+    for (const peer of this.connected.values()) {
+      if (peer.nodeId === nodeId && this.contactMs(peer) >= sinceMs) return peer;
+    }
     return null;
   }
 
@@ -181,6 +204,11 @@ export class Cluster implements NodeReceiver {
   /** Connected nodes that belong to a cluster. */
   founded(): readonly NodeIdentity[] {
     return [...this.connected.values()].filter(({ clusterId }) => clusterId !== "");
+  }
+
+  private contactMs({ storeId }: NodeIdentity): number {
+    const states = this.deps.transport.peers();
+    return states.find((state) => state.storeId === storeId)?.lastContactMs ?? 0;
   }
 
   isConnected(storeId: StoreId): boolean {
