@@ -95,6 +95,7 @@ export class MemberService implements MembersAdmin {
   }
 
   async remove(nodeId: string): Promise<MemberNames> {
+    await this.current();
     const gone = this.stores(nodeId);
     if (gone.length === 0) throw new QueueError("not_found", `no member ${nodeId}`);
     for (const storeId of gone) await this.everywhere({ kind: "remove", storeId });
@@ -104,7 +105,6 @@ export class MemberService implements MembersAdmin {
   /** Stores of members with this name: one, but while it is being replaced. */
   private stores(nodeId: string): readonly StoreId[] {
     const { cluster } = this.deps;
-    await this.current();
     const all = [cluster.self, ...cluster.members()];
     return all.filter((member) => member.nodeId === nodeId).map(({ storeId }) => storeId);
   }

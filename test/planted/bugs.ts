@@ -133,8 +133,8 @@ export const planted: readonly Planted[] = [
     id: "B45",
     what: "reads are confirmed at once, by the leader alone",
     file: `${raft}/read-index.ts`,
-    find: 'if (core.config.readOnly === "lease" || isAlone) {',
-    put: 'if (core.config.readOnly !== "lease" || isAlone) {',
+    find: "  if (hasLease || isAlone) {",
+    put: "  if (!hasLease || isAlone) {",
   },
   {
     id: "B42",

@@ -32,7 +32,7 @@ interface Finding {
 function hunt(bug: Planted): Finding {
   const copy = mkdtempSync(join(tmpdir(), "quorumq-planted-"));
   try {
-    for (const name of ["src", "test/sim", "package.json", "tsconfig.json"]) {
+    for (const name of ["src", "test/sim", "test/queue", "package.json", "tsconfig.json"]) {
       cpSync(join(root, name), join(copy, name), { recursive: true });
     }
     symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
@@ -43,11 +43,9 @@ function hunt(bug: Planted): Finding {
       [
         "--import",
         "tsx",
-        "test/sim/cluster/main.ts",
+        "test/sim/main.ts",
         "--until-failure",
-        String(seedsMax),
-        "--first-seed",
-        String(first),
+        ...["--seeds", String(seedsMax), "--first-seed", String(first)],
       ],
       { cwd: copy, encoding: "utf8", timeout: secondsMax * 1000, maxBuffer: 2 ** 26 },
     );

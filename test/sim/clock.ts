@@ -36,6 +36,8 @@ export class VirtualTime {
 
   /** Carries out events until `isOver` says so after one of them, or none is left. */
   async run(isOver: () => boolean): Promise<void> {
+    // Whoever calls this may not be inside a microtask yet.
+    await Promise.resolve();
     while (!isOver()) {
       const event = this.pop();
       if (!event) return;
@@ -125,10 +127,13 @@ export class MachineClock {
 export class ProcessTime implements Clock, Timers {
   readonly machine: MachineClock;
   private readonly startUs: number;
+  private readonly uncaught: ((error: unknown) => void) | null;
   alive = true;
 
-  constructor(machine: MachineClock) {
+  /** @param uncaught - told of what a callback throws, as a process's last resort is */
+  constructor(machine: MachineClock, uncaught: ((error: unknown) => void) | null = null) {
     this.machine = machine;
+    this.uncaught = uncaught;
     this.startUs = machine.time.nowUs;
   }
 
@@ -157,8 +162,20 @@ export class ProcessTime implements Clock, Timers {
       if (!this.alive) return;
       const { pausedUntilUs, time } = this.machine;
       if (pausedUntilUs > time.nowUs) handle = time.after(pausedUntilUs - time.nowUs, fire);
-      else callback();
+      else this.call(callback);
     };
     return { cancel: () => handle.cancel() };
+  }
+
+  private call(callback: () => void): void {
+    if (!this.uncaught) {
+      callback();
+      return;
+    }
+    try {
+      callback();
+    } catch (error) {
+      this.uncaught(error);
+    }
   }
 }

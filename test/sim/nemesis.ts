@@ -1,15 +1,15 @@
 /** Brings the faults of a scenario about, as long as the fault phase lasts. */
 import type { SimNode } from "./node.ts";
+import type { NodeWorld } from "./node-world.ts";
 import type { Stream } from "./random.ts";
 import type { FaultFamily } from "./scenario.ts";
-import type { World } from "./world.ts";
 
 const jumps = [1_000, 60_000, 3_600_000, 30 * 86_400_000];
 /** Events until a process is ended: often within one write, at times within its start. */
 const crashEvents = [1, 3, 10, 40, 150];
 
 export class Nemesis {
-  private readonly world: World;
+  private readonly world: NodeWorld;
   private readonly node: SimNode;
   private readonly random: Stream;
   /** The event at which the process ends, by which fault; 0 = none is planned. */
@@ -17,7 +17,7 @@ export class Nemesis {
   private crashKind: "kill" | "power" = "kill";
   faults = 0;
 
-  constructor(world: World) {
+  constructor(world: NodeWorld) {
     this.world = world;
     this.node = world.node;
     this.random = world.stream("nemesis");
@@ -26,7 +26,7 @@ export class Nemesis {
   start(): void {
     const { world, random } = this;
     if (world.draining) return;
-    const { faults, faultEveryMs } = world.scenario;
+    const { faults, faultEveryMs } = world.nodeScenario;
     if (faults.length > 0) this.act(random.pick(faults));
     world.after(random.around(faultEveryMs), () => this.start());
   }

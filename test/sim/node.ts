@@ -7,6 +7,7 @@
  */
 import { toShardId } from "../../src/base/brand.ts";
 import type { LogFields, Logger } from "../../src/base/effects.ts";
+import { AdminRouter } from "../../src/router/admin-router.ts";
 import { ShardRouter } from "../../src/router/shard-router.ts";
 import { Shard, type ShardDeps, type ShardOptions } from "../../src/shard/shard.ts";
 import { createFenceFile } from "../../src/storage/fence-file.ts";
@@ -15,15 +16,18 @@ import { type Kv, StorageError } from "../../src/storage/kv.ts";
 import { type DataDirectory, openDataDirectory } from "../../src/storage/store-directory.ts";
 import { checkStoreLog } from "../../src/storage/store-log.ts";
 import { createVoteFile } from "../../src/storage/vote-file.ts";
+import type { Truth } from "./checkers/truth.ts";
 import { type MachineClock, ProcessTime } from "./clock.ts";
 import { createMemoryFiles } from "./memory-files.ts";
 import { createMemoryKv } from "./memory-kv.ts";
 import type { Stream } from "./random.ts";
+import { readAll } from "./read-all.ts";
 import type { Scenario } from "./scenario.ts";
 import { type LogTap, TappedKv } from "./tapped-kv.ts";
 import { Violation } from "./violation.ts";
 import { type CrashKind, VirtualDisk } from "./virtual-disk.ts";
 import type { VirtualStore } from "./virtual-store.ts";
+import type { Service } from "./world.ts";
 
 export type NodeState = "down" | "starting" | "up" | "stopping" | "refused";
 
@@ -49,6 +53,7 @@ export const stallFactor = 40;
 interface Running {
   readonly shard: Shard;
   readonly router: ShardRouter;
+  readonly service: Service;
   readonly kv: Kv;
   readonly directory: DataDirectory;
 }
@@ -95,9 +100,13 @@ export class SimNode {
     return this.running?.shard ?? null;
   }
 
-  /** Null while nothing can be asked of the node. */
   get router(): ShardRouter | null {
-    return this.state === "up" ? (this.running?.router ?? null) : null;
+    return this.service && (this.running?.router ?? null);
+  }
+
+  /** Null while nothing can be asked of the node. */
+  get service(): Service | null {
+    return this.state === "up" ? (this.running?.service ?? null) : null;
   }
 
   get store(): VirtualStore {
@@ -166,7 +175,14 @@ export class SimNode {
     });
     this.listener.shardOpened(life);
     const router = new ShardRouter({ shards: [shard], clock: life, timers: life, nodeId: "n1" });
-    return { shard, router, kv, directory };
+    const service = {
+      ...{ name: "n1", router, admin: adminOf(router, life), wallMs: () => life.wallMs() },
+      get isAlive() {
+        return life.alive;
+      },
+      isUpToDate: ({ lastIndex }: Truth) => shard.stats().applied === lastIndex,
+    };
+    return { shard, router, service, kv, directory };
   }
 
   /** Ends the process between two events. */
@@ -218,6 +234,15 @@ export class SimNode {
   }
 }
 
+/** What operators may ask of a node. */
+export function adminOf(router: ShardRouter, life: ProcessTime): AdminRouter {
+  return new AdminRouter({
+    ...{ routes: router.routes, timers: life, clock: life, peers: () => [] },
+    self: { id: "", version: "", raftEnabled: false, raftAddr: "", httpUrl: "", grpcAddr: "" },
+    admit: (shard) => router.admitSettle(shard, 0),
+  });
+}
+
 function shardOptions(scenario: Scenario): Omit<ShardOptions, "storeId"> {
   const { settings, durability, readAhead } = scenario;
   return {
@@ -229,18 +254,6 @@ function shardOptions(scenario: Scenario): Omit<ShardOptions, "storeId"> {
     electionTicks: 6,
     readAhead,
   };
-}
-
-/** Every record is checked at start, as the tables and the log of a real store are. */
-async function readAll(kv: Kv): Promise<void> {
-  let gte = Buffer.alloc(0);
-  const lt = Buffer.alloc(64, 0xff);
-  for (;;) {
-    const rows = await kv.range({ gte, lt, limit: 4096 });
-    const last = rows[rows.length - 1];
-    if (!last) return;
-    gte = Buffer.concat([last.key, Buffer.alloc(1)]);
-  }
 }
 
 class TraceLogger implements Logger {

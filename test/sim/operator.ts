@@ -1,17 +1,20 @@
-/** A client that cancels tasks and reads them; at the end it cancels what would wait for days. */
-import { QueueError } from "../../src/base/errors.ts";
+/**
+ * Clients that look after the queues: they cancel tasks and read them, redrive and purge, pause and
+ * resume; at the end they cancel what would wait for days and resume what is paused.
+ */
+import { errorCodes, QueueError } from "../../src/base/errors.ts";
 import { taskState } from "../../src/queue/run.ts";
 import type { TaskView } from "../../src/router/router.ts";
 import type { ModelTask } from "../queue/model.ts";
-import { taskIdOf } from "../queue/ops.ts";
-import { checkView, snapshotOf } from "./checkers/answers.ts";
-import { nameText } from "./checkers/oracle.ts";
+import { isRefusal, textOfView } from "./checkers/answers.ts";
+import { nameText, type Truth, type Watch } from "./checkers/truth.ts";
 import type { Stream } from "./random.ts";
 import { must } from "./violation.ts";
-import type { World } from "./world.ts";
+import type { Service, World } from "./world.ts";
 
 /** What is due later than this is not waited for. */
 const patienceMs = 20_000;
+const noEnd = new AbortController().signal;
 
 export class Operator {
   private readonly world: World;
@@ -24,110 +27,183 @@ export class Operator {
 
   start(): void {
     const { world, random } = this;
-    if (world.draining) this.cancelFar();
-    else this.act();
+    const service = world.service(random);
+    if (service && world.draining) this.clear(service);
+    else if (service) this.act(service);
     world.after(random.around(2 * world.scenario.clientEveryMs), () => this.start());
   }
 
-  private act(): void {
-    const tasks = this.world.oracle.model.tasks();
-    if (tasks.length === 0) return;
-    const task = this.random.pick(tasks);
-    const act = this.random.between(0, 9);
-    if (act < 2) this.cancel(task);
-    else this.read(task, act < 4);
+  private act(service: Service): void {
+    const { random, world } = this;
+    const truth = random.pick(world.truths);
+    const act = random.between(0, world.scenario.actions ? 12 : 9);
+    if (act === 12) {
+      this.pause(service);
+      return;
+    }
+    const task = pickTask(truth, random);
+    if (!task) return;
+    if (act < 2) this.cancel(service, truth, task);
+    else if (act < 10) this.read(service, truth, task, act < 4);
+    else if (act === 10) this.redrive(service, task);
+    else this.purge(service, truth, task);
   }
 
-  private cancelFar(): void {
-    const { oracle } = this.world;
-    for (const task of oracle.pending()) {
-      const waits = task.state === taskState.delayed && task.due > oracle.model.now + patienceMs;
-      if (waits) this.cancel(task);
+  private clear(service: Service): void {
+    for (const truth of this.world.truths) {
+      for (const { tenant, name, paused } of truth.model.queues) {
+        if (paused) this.setPaused(service, tenant, name, false);
+      }
+      for (const task of truth.pending()) {
+        const waits = task.state === taskState.delayed;
+        if (waits && task.due > truth.model.now + patienceMs) this.cancel(service, truth, task);
+      }
     }
   }
 
-  private cancel(task: ModelTask): void {
+  private cancel(service: Service, truth: Truth, task: ModelTask): void {
     const { world } = this;
-    const { router } = world.node;
-    if (!router) return;
-    const sentAt = world.oracle.lastIndex;
-    const request = world.request("cancel", () => undefined);
+    const sentAt = truth.lastIndex;
+    const name = nameOf(task);
+    const request = world.request("cancel", service, () => undefined);
     const decided = (code: number) => {
-      const list = world.oracle.cancels.get(nameText(name(task))) ?? [];
+      const list = truth.cancels.get(nameText(name)) ?? [];
       const found = list.some(({ index, outcome }) => index > sentAt && outcome === code);
       must(found, "a cancel as it was logged", code);
     };
-    router.cancel(task.run.queue.tenant, taskIdOf(name(task))).then(
-      (view) =>
-        request.answer(
-          () =>
-            world.acknowledged(() => {
-              decided(0);
-              must(view.state === "canceled", "a canceled task", view.state);
-              world.history.canceled(view.id);
-            }),
-          () => undefined,
-        ),
-      (error: unknown) =>
-        request.answer(
-          () => {
-            world.trace(`cancel ${String(error)}`);
-            must(error instanceof QueueError, "why a cancel fails", String(error));
-            if (error.code === "already_settled") world.acknowledged(() => decided(17));
-          },
-          () => undefined,
-        ),
+    service.router.cancel(task.run.queue.tenant, truth.idOf(name)).then(
+      (view) => {
+        const record = () => {
+          decided(0);
+          must(view.state === "canceled", "a canceled task", view.state);
+          world.history.canceled(view.id);
+        };
+        request.answer(() => world.acknowledged(service, record), ignore);
+      },
+      (error: unknown) => {
+        const record = () => {
+          world.trace(`cancel ${String(error)}`);
+          must(error instanceof QueueError, "why a cancel fails", String(error));
+          if (error.code === "already_settled") world.acknowledged(service, () => decided(17));
+        };
+        request.answer(record, ignore);
+      },
     );
   }
 
-  /** Reads a task; if nothing happened to it meanwhile, it must be read as it is. */
-  private read(task: ModelTask, withResult: boolean): void {
+  /** Reads a task: as it was at some moment since it was asked for. */
+  private read(service: Service, truth: Truth, task: ModelTask, withResult: boolean): void {
     const { world, random } = this;
-    const { router, shard } = world.node;
-    if (!router || !shard) return;
-    const { model, lastIndex } = world.oracle;
-    const before = shard.stats().applied === lastIndex ? snapshotOf(model.task(name(task))) : "";
-    const request = world.request("read", () => undefined);
-    const id = taskIdOf(name(task));
-    const { tenant } = task.run.queue;
+    const name = nameOf(task);
+    const watch = service.isUpToDate(truth) ? truth.watch(name) : null;
     const waitMs = random.pick([0, 200, 2_000]);
+    const done = () => {
+      if (watch) truth.unwatch(watch);
+    };
+    const request = world.request("read", service, done, waitMs);
+    const id = truth.idOf(name);
+    const { tenant } = task.run.queue;
     const reading = withResult
-      ? router
+      ? service.router
           .result(tenant, id, { waitMs, consistency: "linearizable" })
           .then((answer) => answer.task)
-      : router.task(tenant, id, "linearizable");
+      : service.router.task(tenant, id, "linearizable");
     reading.then(
-      (view) =>
-        request.answer(
-          () => this.check(task, before, view),
-          () => undefined,
-        ),
-      (error: unknown) =>
-        request.answer(
-          () => this.missing(task, before, error),
-          () => undefined,
-        ),
+      (view) => {
+        const stored = truth.payloads.get(nameText(name));
+        const record = () => {
+          must(view.payload.toString() === stored, "a payload as it was read", view.id);
+          this.seen(watch, view);
+        };
+        request.answer(() => world.acknowledged(service, record), done);
+      },
+      (error: unknown) => {
+        const record = () => {
+          must(error instanceof QueueError, "why a read fails", String(error));
+          if (error.code === "not_found") this.seen(watch, null);
+        };
+        request.answer(() => world.acknowledged(service, record), done);
+      },
     );
   }
 
-  private check(task: ModelTask, before: string, view: TaskView): void {
-    const { oracle, scenario } = this.world;
-    const stored = oracle.payloads.get(nameText(name(task)));
-    must(view.payload.toString() === stored, "a payload as it was read", view.id);
-    if (scenario.durability.kind !== "always") return;
-    const now = oracle.model.task(name(task));
-    if (now && snapshotOf(now) === before) checkView(now, view);
+  private seen(watch: Watch | null, view: TaskView | null): void {
+    if (!watch || !this.world.scenario.isDurable) return;
+    const got = view ? textOfView(view) : "none";
+    must(watch.texts.includes(got), "a task as it was when it was read", got, ...watch.texts);
   }
 
-  private missing(task: ModelTask, before: string, error: unknown): void {
-    const { oracle, scenario } = this.world;
-    must(error instanceof QueueError, "why a read fails", String(error));
-    if (error.code !== "not_found" || scenario.durability.kind !== "always") return;
-    const now = snapshotOf(oracle.model.task(name(task)));
-    must(now === "none" || now !== before, "a task that is there is found", now);
+  private redrive(service: Service, task: ModelTask): void {
+    const { tenant, name } = task.run.queue;
+    const limit = this.random.pick([1, 1_000]);
+    const choice = { ids: null, limit, signal: noEnd };
+    this.ask("redrive", service, service.admin.redrive(tenant, name, choice), (count) => {
+      must(count <= limit, "a redrive keeps its limit", count, limit);
+    });
+  }
+
+  private purge(service: Service, truth: Truth, task: ModelTask): void {
+    // A task that was named by its maker may be made again; then it is another one of the same name.
+    if (task.run.hash !== null) return;
+    const { tenant, name } = task.run.queue;
+    const choice = { ids: [truth.idOf(nameOf(task))], states: null, limit: 10, signal: noEnd };
+    this.ask("purge", service, service.admin.purge(tenant, name, choice), (count) => {
+      const isGone =
+        truth.purged.has(nameText(nameOf(task))) || truth.task(nameOf(task)) === undefined;
+      must(count <= 1 && isGone, "a purged task is gone", count);
+    });
+  }
+
+  private pause(service: Service): void {
+    const { random, world } = this;
+    const { tenants, queues } = world.scenario;
+    this.setPaused(service, random.pick(tenants), random.pick(queues), random.chance(0.4));
+  }
+
+  private setPaused(service: Service, tenant: string, queue: string, paused: boolean): void {
+    this.ask("pause", service, service.admin.pause(tenant, queue, paused), (isPaused) => {
+      must(isPaused === paused, "a queue is paused as it was asked", tenant, queue, isPaused);
+    });
+  }
+
+  /** An action whose answer is not compared with the log. */
+  private ask<T>(
+    what: string,
+    service: Service,
+    asked: Promise<T>,
+    done: (value: T) => void,
+  ): void {
+    const { world } = this;
+    const request = world.request(what, service, () => undefined, patienceMs);
+    asked.then(
+      (value) => request.answer(() => world.acknowledged(service, () => done(value)), ignore),
+      (error: unknown) => {
+        const record = () => {
+          const isQueueError = error instanceof QueueError;
+          must(isQueueError, `why a ${what} fails`, String(error));
+          const isMoving =
+            isRefusal(errorCodes[error.code].number) || error.code === "unknown_outcome";
+          must(isMoving, `why a ${what} fails`, error.code);
+        };
+        request.answer(record, ignore);
+      },
+    );
   }
 }
 
-function name(task: ModelTask): { readonly key: string; readonly place: number } {
+function ignore(): void {
+  // An operator goes on whatever the answer was.
+}
+
+function pickTask(truth: Truth, random: Stream): ModelTask | undefined {
+  const runs = [...truth.model.runs.values()];
+  if (runs.length === 0) return undefined;
+  // Young ones most of the time: they have the most ahead of them.
+  const some = random.chance(0.7) ? runs.slice(-10) : runs;
+  const live = random.pick(some).tasks.filter(({ state }) => state !== taskState.removed);
+  return live.length > 0 ? random.pick(live) : undefined;
+}
+
+function nameOf(task: ModelTask): { readonly key: string; readonly place: number } {
   return { key: task.run.key, place: task.place };
 }

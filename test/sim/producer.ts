@@ -5,7 +5,7 @@ import type { CreateResults, NewTask } from "../../src/router/router.ts";
 import { checkCreated, isRefusal, isUnknown, type SentTask } from "./checkers/answers.ts";
 import type { Stream } from "./random.ts";
 import { must } from "./violation.ts";
-import type { World } from "./world.ts";
+import type { Service, World } from "./world.ts";
 
 interface Frame {
   readonly tenant: string;
@@ -34,17 +34,19 @@ export class Producer {
   start(): void {
     const { world, random } = this;
     if (world.draining) return;
-    if (world.node.router) this.send(this.frame());
+    const service = world.service(random);
+    if (service) this.send(this.frame(service), service);
     world.after(random.around(world.scenario.clientEveryMs), () => this.start());
   }
 
-  private frame(): Frame {
+  private frame(service: Service): Frame {
     const { random } = this;
     const tenant = random.pick(this.world.scenario.tenants);
-    if (random.chance(0.2)) return this.runFrame(tenant);
+    if (random.chance(0.2)) return this.runFrame(tenant, service);
     const items: SentTask[] = [];
     for (let i = random.pick([1, 1, 2, 3, 9]); i > 0; i--) {
-      items.push(this.keepsRecords && random.chance(0.2) ? this.keyed(tenant) : this.plain());
+      const isKeyed = this.keepsRecords && random.chance(0.2);
+      items.push(isKeyed ? this.keyed(tenant) : this.plain(service));
     }
     const repeats = items.every(({ task }) => task.idempotencyKey !== null) ? 3 : 0;
     return { tenant, items, runId: null, repeats };
@@ -56,17 +58,17 @@ export class Producer {
     return Math.min(doneRetentionMs, deadRetentionMs) > 365 * dayMs;
   }
 
-  private plain(): SentTask {
-    return { payload: this.payload(`p${this.world.nextOp()}`), task: this.task() };
+  private plain(service: Service): SentTask {
+    return { payload: this.payload(`p${this.world.nextOp()}`), task: this.task(service) };
   }
 
   private payload(marker: string): string {
     return `${marker}:${"x".repeat(this.random.between(0, this.world.scenario.payloadBytes))}`;
   }
 
-  private task(): NewTask {
+  private task(service: Service): NewTask {
     const { random, world } = this;
-    const now = world.node.shard?.now() ?? 0;
+    const now = service.wallMs();
     const timed = random.between(0, 9);
     return {
       queue: random.pick(world.scenario.queues),
@@ -95,59 +97,88 @@ export class Producer {
     };
   }
 
-  private runFrame(tenant: string): Frame {
+  private runFrame(tenant: string, service: Service): Frame {
     const { random, world } = this;
     const id = Buffer.alloc(16);
-    this.runKeys.next(world.node.machine.wallMs(), id, 0);
-    const first = this.task();
+    this.runKeys.next(service.wallMs(), id, 0);
+    const first = this.task(service);
     const items: SentTask[] = [];
     for (let i = random.between(1, 5); i > 0; i--) {
-      const { payload, task } = this.plain();
+      const { payload, task } = this.plain(service);
       items.push({ payload, task: { ...task, queue: first.queue, priority: first.priority } });
     }
-    const { runTasks } = world.scenario.limits;
-    const fits = items.slice(0, runTasks ?? items.length);
+    const fits = items.slice(0, world.scenario.runTasks);
     return { tenant, items: fits, runId: id, repeats: this.keepsRecords ? 3 : 0 };
   }
 
-  private send(frame: Frame): void {
+  private send(frame: Frame, service: Service): void {
     const { world } = this;
-    const { router } = world.node;
-    if (!router) {
-      if (!world.draining) world.after(300, () => this.send(frame));
-      return;
-    }
-    const batch = router.createBatch(frame.tenant);
+    const batch = service.router.createBatch(frame.tenant);
     for (const { payload, task } of frame.items) {
       world.history.willCreate(payload);
       const bytes = Buffer.from(payload);
       batch.add(task, bytes, 0, bytes.length);
     }
-    const sentAt = world.oracle.lastIndex;
-    const request = world.request(`create ${frame.items[0]?.payload.slice(0, 12)}`, () =>
+    const sentAt = world.truths.map(({ lastIndex }) => lastIndex);
+    const request = world.request(`create ${frame.items[0]?.payload.slice(0, 12)}`, service, () =>
       this.again(frame),
     );
     batch.send(frame.runId, (results) => {
       request.answer(
-        () => this.record(frame, results, sentAt),
-        () => this.answered(frame),
+        () => this.record(frame, service, results, sentAt),
+        () => this.answered(frame, results),
       );
     });
+  }
+
+  /** The same once more; what has no name of its own is another task from now on. */
+  private anew(frame: Frame): Frame {
+    if (frame.runId) return frame;
+    const items = frame.items.map((item) =>
+      item.task.idempotencyKey === null
+        ? { ...item, payload: this.payload(`p${this.world.nextOp()}`) }
+        : item,
+    );
+    return { ...frame, items };
   }
 
   /** Nobody knows whether it happened. */
   private again(frame: Frame): void {
     if (frame.repeats === 0) return;
     frame.repeats--;
-    this.world.after(this.random.around(200), () => this.send(frame));
+    this.sendLater(frame, this.random.around(200));
   }
 
-  /** Now and then a frame is sent again although it was answered. */
-  private answered(frame: Frame): void {
-    if (this.random.chance(0.1)) this.again(frame);
+  /** @param hint - the service to send it to */
+  private sendLater(frame: Frame, ms: number, hint?: string): void {
+    const { world, random } = this;
+    world.after(ms, () => {
+      const service = world.service(random, hint);
+      if (service) this.send(frame, service);
+      else if (!world.draining) this.sendLater(frame, 300, hint);
+    });
   }
 
-  private record(frame: Frame, results: CreateResults, sentAt: number): void {
+  private answered(frame: Frame, results: CreateResults): void {
+    const { random, world } = this;
+    const isRefused = results.codes.every((code) => isRefusal(code));
+    if (isRefused && !world.draining) {
+      // Nothing of it happened: it is sent to who leads, as a client does that is sent there.
+      const hint = results.error(0)?.leader?.leaderId;
+      const isTriedAgain = hint !== undefined || random.chance(0.5);
+      if (isTriedAgain) this.sendLater(this.anew(frame), hint ? 1 : random.around(200), hint);
+      return;
+    }
+    // Now and then a frame is sent again although it was answered.
+    if (random.chance(0.1)) this.again(frame);
+  }
+
+  private record(
+    frame: Frame,
+    service: Service,
+    results: CreateResults,
+    sentAt: readonly number[],
+  ): void {
     const { world } = this;
     must(results.count === frame.items.length, "an answer per task", results.count);
     const codes = [...results.codes].map((code) => codeOfNumber(code) ?? "ok").join(" ");
@@ -162,7 +193,7 @@ export class Producer {
       }
     });
     if (done.length === 0) return;
-    world.acknowledged(() => {
+    world.acknowledged(service, () => {
       for (const i of done) checkCreated(world, frame, results, i, sentAt);
     });
   }

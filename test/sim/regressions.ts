@@ -1,5 +1,6 @@
-/** Seeds that found bugs, one file each with what they found; they are run for ever. */
+/** Seeds that found bugs, one file for each world, with what they found; they are run for ever. */
 import { createRequire } from "node:module";
+import { type Job, worlds } from "./play.ts";
 
 export interface Regression {
   readonly seed: number;
@@ -7,9 +8,15 @@ export interface Regression {
   readonly found: string;
 }
 
-const names = ["shard"];
+export interface RegressionJob {
+  readonly job: Job;
+  readonly found: string;
+}
 
-export function regressions(): Regression[] {
+export function regressions(): RegressionJob[] {
   const read = createRequire(import.meta.url);
-  return names.flatMap((name) => read(`./regressions/${name}.json`) as Regression[]);
+  return worlds.flatMap((world) => {
+    const kept = read(`./regressions/${world}.json`) as Regression[];
+    return kept.map(({ seed, found }) => ({ job: { world, seed }, found }));
+  });
 }

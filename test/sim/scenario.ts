@@ -5,6 +5,7 @@
 import { backoffPolicies, type Settings } from "../../src/queue/command.ts";
 import type { ReadAhead } from "../../src/shard/loader.ts";
 import { Stream } from "./random.ts";
+import type { ClientScenario } from "./world.ts";
 
 export const faultFamilies = [
   "kill", // the process ends between two events
@@ -19,8 +20,7 @@ export const faultFamilies = [
 
 export type FaultFamily = (typeof faultFamilies)[number];
 
-export interface Scenario {
-  readonly seed: number;
+export interface Scenario extends ClientScenario {
   /** Virtual ms with faults; then everything must drain. */
   readonly faultMs: number;
   readonly faults: readonly FaultFamily[];
@@ -31,22 +31,12 @@ export interface Scenario {
   readonly durability:
     | { readonly kind: "always" }
     | { readonly kind: "interval"; readonly ms: number };
-  readonly settings: Settings;
   readonly readAhead: ReadAhead;
   readonly clockRate: number;
   /** Mean µs of an operation of the disk. */
   readonly diskUs: number;
   /** Bounds of the node that are made small, so that a short run meets them. */
   readonly limits: Readonly<Record<string, number>>;
-  /** Mean virtual ms between the operations of each client. */
-  readonly clientEveryMs: number;
-  readonly producers: number;
-  readonly workers: number;
-  readonly queues: readonly string[];
-  readonly tenants: readonly string[];
-  /** Share of answers that never reach their client. */
-  readonly answerLoss: number;
-  readonly payloadBytes: number;
 }
 
 /** Longer than what jumps of the clock can add up to. */
@@ -56,6 +46,7 @@ export function createScenario(seed: number): Scenario {
   const random = new Stream(seed, "scenario");
   const share = random.pick([0.15, 0.4, 0.7]);
   const interval = random.chance(0.25);
+  const limits = limitsOf(random);
   return {
     seed,
     faultMs: random.between(1_500, 8_000),
@@ -71,7 +62,7 @@ export function createScenario(seed: number): Scenario {
     ]),
     clockRate: 1 + random.between(-500, 500) / 1e6,
     diskUs: random.pick([50, 300, 3_000, 15_000]),
-    limits: limitsOf(random),
+    limits,
     clientEveryMs: random.pick([40, 150, 400]),
     producers: random.between(1, 3),
     workers: random.between(1, 3),
@@ -79,6 +70,10 @@ export function createScenario(seed: number): Scenario {
     tenants: ["acme", "bolt"].slice(0, random.between(1, 2)),
     answerLoss: random.pick([0, 0.03, 0.2]),
     payloadBytes: random.pick([20, 300, 3_000]),
+    runTasks: limits["runTasks"] ?? 256,
+    patienceMs: Number.POSITIVE_INFINITY,
+    actions: random.chance(0.5),
+    isDurable: !interval,
   };
 }
 

@@ -1,28 +1,15 @@
-/** Many seeds on both cores: each worker thread takes every n-th. */
+/** Many seeds on all cores: worker threads take one after the other. */
+import { availableParallelism } from "node:os";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { createScenario } from "./scenario.ts";
-import { type Report, simulate } from "./simulation.ts";
-
-export type Outcome =
-  | { readonly kind: "passed"; readonly seed: number; readonly report: Report }
-  | { readonly kind: "failed"; readonly seed: number; readonly text: string };
-
-export interface SeedRange {
-  readonly first: number;
-  readonly count: number;
-}
+import { type Figures, type Job, type Outcome, play } from "./play.ts";
 
 export interface Totals {
-  readonly failures: readonly { readonly seed: number; readonly text: string }[];
-  readonly virtualHours: number;
-  readonly events: number;
-  readonly entries: number;
-  readonly answers: number;
-  readonly starts: number;
-  readonly faults: number;
+  readonly passed: number;
+  /** In the order of the jobs. */
+  readonly failures: readonly string[];
+  readonly figures: Figures;
 }
 
-const threads = 2;
 /** Threads do not inherit the loader that reads TypeScript. */
 const bootstrap = `
   import("tsx/esm/api").then(({ register }) => {
@@ -30,78 +17,92 @@ const bootstrap = `
     return import(${JSON.stringify(import.meta.url)});
   });
 `;
-/** Failures that a range goes on after. */
+const isPlayer = "plays seeds";
+/** Failures after which no more seeds are begun. */
 const failuresMax = 20;
 
-/** Plays one seed. A failure comes with the command that repeats it. */
-export async function runSeed(
-  seed: number,
-  log: ((line: string) => void) | null,
-): Promise<Outcome> {
-  const stray: unknown[] = [];
-  const note = (error: unknown) => void stray.push(error);
-  process.on("unhandledRejection", note);
-  try {
-    const report = await simulate(createScenario(seed), log);
-    // Rejections that nobody handles are told once the loop has turned.
-    await new Promise((resolve) => setImmediate(resolve));
-    if (stray.length > 0) throw stray[0];
-    return { kind: "passed", seed, report };
-  } catch (error) {
-    const name = `0x${seed.toString(16)}`;
-    const what = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    const text = `seed ${name} fails: ${what}\n  again: npm run sim -- --seed ${name} --log`;
-    return { kind: "failed", seed, text };
-  } finally {
-    process.off("unhandledRejection", note);
-  }
+export const noFigures: Figures = {
+  simulatedMs: 0,
+  events: 0,
+  acknowledged: 0,
+  faults: 0,
+  crashes: 0,
+  partitions: 0,
+  snapshots: 0,
+  memberChanges: 0,
+  leaders: 0,
+};
+
+export function range(world: Job["world"], first: number, count: number): Job[] {
+  return Array.from({ length: count }, (_, i) => ({ world, seed: (first + i) >>> 0 }));
 }
 
-/** Plays seeds first .. first + count - 1. */
-export async function runSeeds({ first, count }: SeedRange): Promise<Totals> {
-  const parts = Array.from({ length: threads }, (_, i) => playInThread(first + i, first + count));
-  const outcomes = (await Promise.all(parts)).flat().sort((a, b) => a.seed - b.seed);
-  const failures: { seed: number; text: string }[] = [];
-  const sums = { virtualHours: 0, events: 0, entries: 0, answers: 0, starts: 0, faults: 0 };
+/** @param ended - told of each outcome, in the order in which they come */
+export async function playAll(
+  jobs: readonly Job[],
+  ended: (outcome: Outcome) => void = () => undefined,
+): Promise<Totals> {
+  const outcomes: (Outcome | undefined)[] = [];
+  let next = 0;
+  let failed = 0;
+  const takeTurns = () =>
+    new Promise<void>((resolve, reject) => {
+      const worker = new Worker(bootstrap, { eval: true, workerData: isPlayer });
+      const give = () => {
+        const job = failed < failuresMax ? jobs[next] : undefined;
+        if (job) worker.postMessage({ number: next++, job });
+        else worker.postMessage(null);
+      };
+      worker.on("message", (message: { number: number; outcome: Outcome } | "ready") => {
+        if (message !== "ready") {
+          outcomes[message.number] = message.outcome;
+          if (message.outcome.kind === "failed") failed++;
+          ended(message.outcome);
+        }
+        give();
+      });
+      worker.on("error", reject);
+      worker.on("exit", resolve);
+    });
+  const threads = Math.min(availableParallelism(), jobs.length);
+  await Promise.all(Array.from({ length: threads }, takeTurns));
+  return sum(outcomes);
+}
+
+function sum(outcomes: readonly (Outcome | undefined)[]): Totals {
+  const figures: Record<string, number> = { ...noFigures };
+  const failures: string[] = [];
+  let passed = 0;
   for (const outcome of outcomes) {
-    if (outcome.kind === "failed") {
-      failures.push({ seed: outcome.seed, text: outcome.text });
-      continue;
+    if (outcome?.kind === "failed") failures.push(outcome.text);
+    if (outcome?.kind !== "passed") continue;
+    passed++;
+    for (const [name, value] of Object.entries(outcome.figures)) {
+      figures[name] = (figures[name] ?? 0) + value;
     }
-    const { report } = outcome;
-    sums.virtualHours += report.virtualMs / 3_600_000;
-    sums.events += report.events;
-    sums.entries += report.entries;
-    sums.answers += report.answers;
-    sums.starts += report.starts;
-    sums.faults += report.faults;
   }
-  return { failures, ...sums };
+  return { passed, failures, figures: figures as unknown as Figures };
 }
 
-function playInThread(from: number, end: number): Promise<Outcome[]> {
-  return new Promise((resolve, reject) => {
-    const worker = new Worker(bootstrap, { eval: true, workerData: { from, end } });
-    worker.on("message", resolve);
-    worker.on("error", reject);
+if (!isMainThread && workerData === isPlayer) {
+  const port = parentPort;
+  port?.on("message", (message: { number: number; job: Job } | null) => {
+    if (message === null) port.close();
+    else void answer(message.number, message.job);
   });
+  port?.postMessage("ready");
 }
 
-async function play(from: number, end: number): Promise<Outcome[]> {
-  const outcomes: Outcome[] = [];
-  let failures = 0;
-  for (let seed = from; seed < end && failures < failuresMax; seed += threads) {
-    const outcome = await runSeed(seed, null);
-    if (outcome.kind === "failed") failures++;
-    outcomes.push(outcome);
+/** Errors of every day are cheaper without their stacks; a seed that fails is played once more. */
+async function answer(number: number, job: Job): Promise<void> {
+  const depth = Error.stackTraceLimit;
+  Error.stackTraceLimit = 0;
+  let outcome = await play(job, null);
+  Error.stackTraceLimit = depth;
+  if (outcome.kind === "failed") {
+    const again = await play(job, null);
+    if (again.kind === "failed") outcome = again;
+    else outcome = { ...outcome, text: `${outcome.text}\n  and passes when it is played again` };
   }
-  return outcomes;
-}
-
-if (!isMainThread && parentPort !== null && isRange(workerData)) {
-  parentPort.postMessage(await play(workerData.from, workerData.end));
-}
-
-function isRange(data: unknown): data is { readonly from: number; readonly end: number } {
-  return typeof data === "object" && data !== null && "from" in data && "end" in data;
+  parentPort?.postMessage({ number, outcome });
 }

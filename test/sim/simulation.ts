@@ -4,21 +4,21 @@
  * started and compared once more, and at last its store is damaged: it must refuse that one.
  */
 import { limits } from "../../src/base/limits.ts";
-import { formatTaskId } from "../../src/base/task-id.ts";
 import { EntryReader } from "../../src/queue/command-codec.ts";
 import { prefixes, readU64 } from "../../src/queue/keys.ts";
 import { taskState } from "../../src/queue/run.ts";
-import type { ModelTask } from "../queue/model.ts";
-import { taskIdOf } from "../queue/ops.ts";
 import { History } from "./checkers/history.ts";
 import { LeaderTimeCheck } from "./checkers/leader-time.ts";
-import type { LogRow } from "./checkers/oracle.ts";
+import { nameOf } from "./checkers/log-ops.ts";
 import { Oracle } from "./checkers/oracle.ts";
 import { checkState } from "./checkers/state.ts";
+import { type LogRow, nameText } from "./checkers/truth.ts";
 import { MachineClock, type ProcessTime, VirtualTime } from "./clock.ts";
 import { Nemesis } from "./nemesis.ts";
 import { type NodeListener, SimNode, stallFactor } from "./node.ts";
+import { NodeWorld } from "./node-world.ts";
 import { Operator } from "./operator.ts";
+import type { Figures } from "./play.ts";
 import { Producer } from "./producer.ts";
 import { Stream } from "./random.ts";
 import type { Scenario } from "./scenario.ts";
@@ -26,18 +26,8 @@ import { TraceHash } from "./trace.ts";
 import { must } from "./violation.ts";
 import type { VirtualStore } from "./virtual-store.ts";
 import { Worker } from "./worker.ts";
-import { World } from "./world.ts";
 
-export interface Report {
-  /** Equal for equal runs. */
-  readonly hash: string;
-  readonly events: number;
-  readonly virtualMs: number;
-  readonly entries: number;
-  readonly answers: number;
-  readonly starts: number;
-  readonly faults: number;
-}
+export type Report = Figures & { readonly hash: string };
 
 /** Virtual ms in which everything must be settled once the faults are over. */
 const drainMs = 90_000;
@@ -78,13 +68,14 @@ class Simulation implements NodeListener {
   private readonly hash = new TraceHash();
   private readonly log: ((line: string) => void) | null;
   private readonly oracle = new Oracle();
-  private readonly history = new History();
+  private readonly history: History;
   private readonly leaderTime = new LeaderTimeCheck();
   private readonly node: SimNode;
-  private readonly world: World;
+  private readonly world: NodeWorld;
   private readonly nemesis: Nemesis;
   private failure: { readonly error: unknown } | null = null;
   private starts = 0;
+  private crashes = 0;
   /** When the process ended that had the store open last. */
   private endedUs = 0;
   private hadStore = false;
@@ -102,7 +93,8 @@ class Simulation implements NodeListener {
     const random = { disk: new Stream(seed, "disk"), node: new Stream(seed, "node") };
     const machine = new MachineClock(this.time, startWallMs, scenario.clockRate);
     this.node = new SimNode(scenario, machine, random, this);
-    this.world = new World({
+    this.history = new History(scenario.actions);
+    this.world = new NodeWorld({
       scenario,
       time: this.time,
       node: this.node,
@@ -139,13 +131,9 @@ class Simulation implements NodeListener {
     this.throwFailure();
     const { events, nowUs } = this.time;
     return {
-      hash: this.hash.text(),
-      events,
-      virtualMs: Math.floor(nowUs / 1000),
-      entries: this.oracle.lastIndex,
-      answers: world.answers,
-      starts: this.starts,
-      faults: this.nemesis.faults,
+      ...{ hash: this.hash.text(), simulatedMs: Math.floor(nowUs / 1000), events },
+      ...{ acknowledged: world.answers, faults: this.nemesis.faults, crashes: this.crashes },
+      ...{ partitions: 0, snapshots: 0, memberChanges: 0, leaders: this.starts },
     };
   }
 
@@ -217,13 +205,15 @@ class Simulation implements NodeListener {
     const { oracle, history, world } = this;
     const { doneRetentionMs, deadRetentionMs } = this.scenario.settings;
     const kept = Math.min(doneRetentionMs, deadRetentionMs) > 1_000_000_000;
-    const ended = new Set(oracle.model.tasks().map((task) => taskIdText(task)));
     for (const task of history.tasks.values()) {
-      if (task.created && kept) must(ended.has(task.id), "what was acknowledged is kept", task.id);
+      if (!task.created || !kept) continue;
+      const name = nameOf(Buffer.from(task.id.replaceAll("-", ""), "hex"), 0);
+      const isKept = oracle.task(name) !== undefined || oracle.purged.has(nameText(name));
+      must(isKept, "what was acknowledged is kept", task.id);
     }
     for (const worker of world.refusedWorkers) {
       const logged = worker.startsWith("settle ")
-        ? oracle.settles.has(worker.slice(7))
+        ? oracle.settles.has(worker.split(" ")[2] ?? "")
         : oracle.workers.has(worker);
       must(!logged, "what was refused did not happen", worker);
     }
@@ -348,6 +338,7 @@ class Simulation implements NodeListener {
   }
 
   ended(how: string): void {
+    if (how !== "stopped") this.crashes++;
     if (this.hadStore) {
       this.endedUs = this.time.nowUs;
       this.stoppedInOrder = how === "stopped";
@@ -361,10 +352,6 @@ class Simulation implements NodeListener {
   failed(error: unknown): void {
     this.failure ??= { error };
   }
-}
-
-function taskIdText(task: ModelTask): string {
-  return formatTaskId(taskIdOf({ key: task.run.key, place: task.place }));
 }
 
 /** The last log entry that a store holds, or up to which its log is cut. */

@@ -1,7 +1,7 @@
 /** A store whose log entries are seen on their way to the disk. */
 import { prefixes, readU64 } from "../../src/queue/keys.ts";
 import type { Kv, KvBatch, KvRange, KvRow } from "../../src/storage/kv.ts";
-import type { LogRow } from "./checkers/oracle.ts";
+import type { LogRow } from "./checkers/truth.ts";
 
 export interface LogTap {
   /** An entry is put into the batch that forms. */

@@ -13,9 +13,10 @@ import {
   isUnknown,
   type SentSettle,
 } from "./checkers/answers.ts";
+import type { Truth } from "./checkers/truth.ts";
 import type { Stream } from "./random.ts";
 import { must } from "./violation.ts";
-import type { World } from "./world.ts";
+import type { Service, World } from "./world.ts";
 
 /** A claimed task in the hands of a worker. */
 interface Held {
@@ -39,16 +40,17 @@ export class Worker {
     this.random = world.stream(`worker ${number}`);
   }
 
-  start(): void {
-    const { world } = this;
+  /** @param hint - the service to ask */
+  start(hint?: string): void {
+    const { world, random } = this;
     const wait = world.draining ? 20 : world.scenario.clientEveryMs;
-    world.after(this.random.around(wait), () => this.claim());
+    world.after(hint ? 1 : random.around(wait), () => this.claim(hint));
   }
 
-  private claim(): void {
+  private claim(hint?: string): void {
     const { world, random, name } = this;
-    const { router } = world.node;
-    if (!router) {
+    const service = world.service(random, hint);
+    if (!service) {
       this.start();
       return;
     }
@@ -56,20 +58,19 @@ export class Worker {
     const leaseMs = draining ? 5_000 : random.pick(leases);
     const workerId = `${name}#${world.nextOp()}`;
     const some = scenario.queues.filter(() => random.chance(0.6));
-    const request = world.request(`claim ${workerId}`, () => this.start());
-    const handle = router.claim(
+    const waitMs = draining ? 0 : random.pick([0, 100, 1_500]);
+    const request = world.request(`claim ${workerId}`, service, () => this.start(), waitMs);
+    const handle = service.router.claim(
       {
         tenant: random.pick(scenario.tenants),
         queues: draining || some.length === 0 ? null : some,
         count: draining ? 50 : random.pick([1, 1, 3, 10]),
         bytesMax: random.pick([100, 4_000, 3_500_000]),
-        leaseMs,
-        workerId,
-        waitMs: draining ? 0 : random.pick([0, 100, 1_500]),
+        ...{ leaseMs, workerId, waitMs },
       },
       (outcome) => {
         request.answer(
-          () => this.record(outcome, workerId),
+          () => this.record(outcome, service, workerId),
           () => this.claimed(outcome, leaseMs, workerId),
         );
       },
@@ -77,13 +78,11 @@ export class Worker {
     if (draining || !random.chance(0.1)) return;
     world.after(random.around(100), () => {
       // Its answer never comes then; what it got is given back.
-      if (!world.open.delete(request)) return;
-      if (world.node.router === router) handle.cancel();
-      request.lost();
+      if (request.withdraw() && service.isAlive) handle.cancel();
     });
   }
 
-  private record(outcome: ClaimOutcome, workerId: string): void {
+  private record(outcome: ClaimOutcome, service: Service, workerId: string): void {
     const { world } = this;
     if (outcome.kind === "failed") {
       const { number } = errorCodes[outcome.error.code];
@@ -97,14 +96,16 @@ export class Worker {
     world.trace(`granted ${workerId} ${tokens}`);
     for (const grant of grants) {
       must(grant.workerId === workerId, "a grant for who asked", grant.workerId, workerId);
-      world.history.tokenSeen(grant.leaseToken, workerId);
+      const { shard } = world.truthOf(grant.ids);
+      world.history.tokenSeen(shard, grant.leaseToken, workerId);
     }
-    world.acknowledged(() => checkGrants(world, grants));
+    world.acknowledged(service, () => checkGrants(world, grants));
   }
 
   private claimed(outcome: ClaimOutcome, leaseMs: number, workerId: string): void {
     if (outcome.kind === "granted") this.work(heldOf(outcome.grants, leaseMs), workerId);
-    this.start();
+    const hint = outcome.kind === "failed" ? outcome.error.leader?.leaderId : undefined;
+    this.start(hint);
   }
 
   private work(held: readonly Held[], claimId: string): void {
@@ -151,39 +152,73 @@ export class Worker {
     return { tenant, id, token, op, ms, text, isStale: false };
   }
 
-  private settle(planned: readonly SentSettle[], claimId: string | null): void {
-    const { world, name } = this;
-    const { router } = world.node;
+  private settle(
+    planned: readonly SentSettle[],
+    claimId: string | null,
+    tries = 3,
+    hint?: string,
+  ): void {
+    const { world, name, random } = this;
+    const service = world.service(random, hint);
     const [first] = planned;
-    if (!router || !first) return;
+    if (!service || !first) return;
     const workerId = claimId ?? `${name}#${world.nextOp()}`;
-    const batch = router.settleBatch(first.tenant, workerId);
+    const batch = service.router.settleBatch(first.tenant, workerId);
     const items = planned.map((item) => {
       const givesBack = item.op === "abandon";
       const isStale = world.history.willSettle(formatTaskId(item.id), item.token, givesBack);
-      return { ...item, isStale: isStale && world.scenario.durability.kind === "always" };
+      return { ...item, isStale: isStale && world.scenario.isDurable };
     });
     for (const item of items) addTo(batch, item);
-    const request = world.request(`settle ${workerId}`, () => undefined);
+    // With a token another try changes nothing that the first one did.
+    const again = (to?: string) => {
+      if (tries === 0 || claimId !== null) return;
+      const ms = to ? 1 : random.around(100);
+      world.after(ms, () => this.settle(planned, null, tries - 1, to));
+    };
+    const onLost = () => {
+      if (random.chance(0.5)) again();
+    };
+    const request = world.request(`settle ${workerId}`, service, onLost);
     batch.send((results) => {
       request.answer(
-        () => this.settled(workerId, items, results),
-        () => undefined,
+        () => this.settled(workerId, service, items, results),
+        () => {
+          const isRefused = results.codes.some((code) => isRefusal(code));
+          const leader = results.error(0)?.leader?.leaderId;
+          if (isRefused) again(leader);
+        },
       );
     });
   }
 
-  private settled(workerId: string, items: readonly SentSettle[], results: SettleResults): void {
+  private settled(
+    workerId: string,
+    service: Service,
+    items: readonly SentSettle[],
+    results: SettleResults,
+  ): void {
     const { world } = this;
     world.trace(`settled ${workerId} ${[...results.codes].join(" ")}`);
     must(results.count === items.length, "an answer per settle", results.count, items.length);
-    const first = results.codes[0] as number;
-    if (isUnknown(first)) return;
-    if (isRefusal(first)) {
-      world.refusedWorkers.add(`settle ${workerId}`);
-      return;
+    // Each shard has answered for its own tasks.
+    const places = new Map<Truth, number[]>();
+    items.forEach(({ id }, i) => {
+      const truth = world.truthOf(id);
+      const own = places.get(truth) ?? [];
+      own.push(i);
+      places.set(truth, own);
+    });
+    for (const [truth, own] of places) {
+      const code = results.codes[own[0] as number] as number;
+      if (isUnknown(code)) continue;
+      if (isRefusal(code)) world.refusedWorkers.add(`settle ${truth.shard} ${workerId}`);
+      else {
+        world.acknowledged(service, () =>
+          checkSettled(world, truth, workerId, { items, results, places: own }),
+        );
+      }
     }
-    world.acknowledged(() => checkSettled(world, workerId, items, results));
   }
 }
 

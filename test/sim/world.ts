@@ -1,92 +1,155 @@
 /**
- * What the clients of a run share: the node as they reach it, the requests that wait for an answer,
- * and the checkers that hear of every answer.
+ * What the clients of a run share: the services that they reach, the requests that wait for an
+ * answer, and the checkers that hear of every answer.
  */
-import { assert } from "../../src/base/assert.ts";
+import { shardOfTaskId } from "../../src/base/task-id.ts";
+import type { Settings } from "../../src/queue/command.ts";
+import type { Admin } from "../../src/router/admin.ts";
+import type { Router } from "../../src/router/router.ts";
 import type { History } from "./checkers/history.ts";
-import type { Oracle } from "./checkers/oracle.ts";
+import type { Truth } from "./checkers/truth.ts";
 import type { VirtualTime } from "./clock.ts";
-import type { SimNode } from "./node.ts";
 import { Stream } from "./random.ts";
-import type { Scenario } from "./scenario.ts";
 import { must } from "./violation.ts";
+
+/** How the clients of a run are. */
+export interface ClientScenario {
+  readonly seed: number;
+  readonly settings: Settings;
+  /** Mean virtual ms between the operations of each client. */
+  readonly clientEveryMs: number;
+  readonly producers: number;
+  readonly workers: number;
+  readonly queues: readonly string[];
+  readonly tenants: readonly string[];
+  /** Share of answers that never reach their client. */
+  readonly answerLoss: number;
+  readonly payloadBytes: number;
+  /** Tasks that a run may have. */
+  readonly runTasks: number;
+  /** Virtual ms after which a client gives a request up. */
+  readonly patienceMs: number;
+  /** Whether operators redrive, purge and pause. */
+  readonly actions: boolean;
+  /** Whether an answer stands once it is given, whatever crashes. */
+  readonly isDurable: boolean;
+}
+
+/** A process that takes requests. */
+export interface Service {
+  readonly name: string;
+  readonly router: Router;
+  readonly admin: Admin;
+  readonly isAlive: boolean;
+  wallMs(): number;
+  /** Whether its reads see all that the truth knows now. */
+  isUpToDate(truth: Truth): boolean;
+}
 
 /** One request: answered once, or lost with the process that it was sent to. */
 export class Request {
+  readonly what: string;
+  readonly service: Service;
   private readonly world: World;
   private readonly onLost: () => void;
-  private state: "open" | "answered" | "lost" = "open";
-  readonly what: string;
+  private state: "open" | "givenUp" | "answered" | "lost" = "open";
 
-  constructor(world: World, what: string, onLost: () => void) {
+  constructor(world: World, what: string, service: Service, onLost: () => void) {
     this.world = world;
     this.what = what;
+    this.service = service;
     this.onLost = onLost;
   }
 
   /**
-   * The node answers.
+   * The service answers.
    * @param record - what the checkers are told, always
    * @param react - what the client does, if the answer reaches it
    */
   answer(record: () => void, react: () => void): void {
+    this.world.guard(() => this.answered(record, react));
+  }
+
+  private answered(record: () => void, react: () => void): void {
     must(this.state !== "answered", "one answer per request", this.what);
     if (this.state === "lost") return;
-    this.state = "answered";
     const { world } = this;
+    const wasGivenUp = this.state === "givenUp";
+    this.state = "answered";
     world.open.delete(this);
-    world.answers++;
+    if (!wasGivenUp) world.answers++;
     record();
-    if (world.answerIsLost()) world.time.after(0, this.onLost);
-    else world.time.after(0, react);
+    if (!wasGivenUp) world.time.after(0, world.answerIsLost() ? this.onLost : react);
   }
 
+  /** The process is gone. */
   lost(): void {
+    if (this.state === "open") this.onLost();
     this.state = "lost";
+  }
+
+  /** The client does not wait any longer. */
+  giveUp(): void {
+    if (this.state !== "open") return;
+    this.state = "givenUp";
     this.onLost();
   }
+
+  /** The client has taken it back: no answer will come. @returns false if it was answered before */
+  withdraw(): boolean {
+    if (!this.world.open.delete(this)) return false;
+    this.lost();
+    return true;
+  }
 }
 
-interface Unconfirmed {
-  readonly index: number;
-  readonly atUs: number;
-  readonly check: () => void;
-}
-
-export class World {
-  readonly scenario: Scenario;
+export interface WorldParts {
+  readonly scenario: ClientScenario;
   readonly time: VirtualTime;
-  readonly node: SimNode;
-  readonly oracle: Oracle;
   readonly history: History;
   readonly trace: (line: string) => void;
+}
+
+export abstract class World {
+  readonly scenario: ClientScenario;
+  readonly time: VirtualTime;
+  readonly history: History;
+  readonly trace: (line: string) => void;
+  /** Requests that a living process has not answered. */
   readonly open = new Set<Request>();
   /** The fault phase is over: no new work, everything is to be settled. */
   draining = false;
   over = false;
   answers = 0;
-  /** Worker ids of claims and settles that were refused for sure. */
+  /** Worker ids of claims and settles that were refused for sure, with their shards. */
   readonly refusedWorkers = new Set<string>();
+  /** By shard. */
+  abstract readonly truths: readonly Truth[];
   private readonly lossRandom: Stream;
-  /** Answers that left before what they tell was durable (durability `interval`), oldest first. */
-  private unconfirmed: Unconfirmed[] = [];
   private ops = 0;
 
-  constructor(parts: {
-    readonly scenario: Scenario;
-    readonly time: VirtualTime;
-    readonly node: SimNode;
-    readonly oracle: Oracle;
-    readonly history: History;
-    readonly trace: (line: string) => void;
-  }) {
-    this.scenario = parts.scenario;
-    this.time = parts.time;
-    this.node = parts.node;
-    this.oracle = parts.oracle;
-    this.history = parts.history;
-    this.trace = parts.trace;
-    this.lossRandom = new Stream(this.scenario.seed, "answers");
+  constructor({ scenario, time, history, trace }: WorldParts) {
+    this.scenario = scenario;
+    this.time = time;
+    this.history = history;
+    this.trace = trace;
+    this.lossRandom = new Stream(scenario.seed, "answers");
+  }
+
+  /**
+   * A service that takes requests now, if there is one.
+   * @param hint - the name of the one to ask, if it is there
+   */
+  abstract service(random: Stream, hint?: string): Service | null;
+
+  /** Runs a check of an answer that was given, at once or when what it tells is known. */
+  abstract acknowledged(service: Service, check: () => void): void;
+
+  /** Runs what may find a violation. */
+  abstract guard(action: () => void): void;
+
+  truthOf(id: Uint8Array, at = 0): Truth {
+    return this.truths[shardOfTaskId(id, at, this.truths.length)] as Truth;
   }
 
   stream(concern: string): Stream {
@@ -100,14 +163,21 @@ export class World {
   /** A client's timer; it ends with the run. */
   after(ms: number, callback: () => void): void {
     this.time.after(ms * 1000, () => {
-      if (!this.over) callback();
+      if (!this.over) this.guard(callback);
     });
   }
 
-  /** @param onLost - the node has ended, nobody knows whether it happened */
-  request(what: string, onLost: () => void): Request {
-    const request = new Request(this, what, onLost);
+  /**
+   * @param onLost - nobody knows whether it happened
+   * @param waitMs - that the service may take its time for
+   */
+  request(what: string, service: Service, onLost: () => void, waitMs = 0): Request {
+    const request = new Request(this, what, service, onLost);
     this.open.add(request);
+    const { patienceMs } = this.scenario;
+    if (Number.isFinite(patienceMs)) {
+      this.time.after((waitMs + patienceMs) * 1000, () => request.giveUp());
+    }
     return request;
   }
 
@@ -115,58 +185,12 @@ export class World {
     return !this.draining && this.lossRandom.chance(this.scenario.answerLoss);
   }
 
-  /** The process has ended: what it was asked for is never answered. */
-  nodeEnded(): void {
-    const { open } = this;
-    const requests = [...open];
-    open.clear();
-    for (const request of requests) this.time.after(0, () => request.lost());
-  }
-
-  /** Runs a check of an acknowledged answer: now, or when what it tells is durable. */
-  acknowledged(check: () => void): void {
-    const { shard } = this.node;
-    assert(shard !== null, "a node that answers has a shard");
-    const { commit } = shard.stats();
-    if (this.scenario.durability.kind === "always") {
-      const { lastIndex } = this.oracle;
-      must(commit <= lastIndex, "durable before visible", commit, lastIndex);
-      check();
-      return;
+  /** A process has ended: what it was asked for is never answered. */
+  serviceEnded(service: Service): void {
+    for (const request of this.open) {
+      if (request.service !== service) continue;
+      this.open.delete(request);
+      this.time.after(0, () => request.lost());
     }
-    this.unconfirmed.push({ index: commit, atUs: this.time.nowUs, check });
-    this.confirm();
-  }
-
-  /** More of the log is durable. */
-  confirm(): void {
-    const { lastIndex } = this.oracle;
-    let count = 0;
-    for (const { index, check } of this.unconfirmed) {
-      if (index > lastIndex) break;
-      check();
-      count++;
-    }
-    if (count > 0) this.unconfirmed = this.unconfirmed.slice(count);
-  }
-
-  /**
-   * The store was opened again: what is not in it was lost.
-   * @param endedUs - when the node ended
-   * @param inOrder - it was stopped, not ended
-   */
-  lostRest(endedUs: number, inOrder: boolean): void {
-    this.confirm();
-    const { durability, diskUs, faults } = this.scenario;
-    const oldest = this.unconfirmed[0];
-    this.unconfirmed = [];
-    if (!oldest || durability.kind !== "interval") return;
-    must(!inOrder, "a stop in order loses nothing", oldest.index, this.oracle.lastIndex);
-    this.trace(`lost answers of the last ${(endedUs - oldest.atUs) / 1000} ms`);
-    if (faults.includes("stall") || faults.includes("pause")) return;
-    // The time of the write itself, and of one that was on its way before it.
-    const mostUs = durability.ms * 1010 + 20 * diskUs + 5_000;
-    const ageUs = endedUs - oldest.atUs;
-    must(ageUs <= mostUs, "only the last moments may be lost, us", ageUs, mostUs);
   }
 }

@@ -1,7 +1,6 @@
 /** Every answer of the node against the outcome that the durable log gives it. */
 import { errorCodes } from "../../../src/base/errors.ts";
 import { formatTaskId } from "../../../src/base/task-id.ts";
-import { taskState } from "../../../src/queue/run.ts";
 import { keyedTaskId } from "../../../src/router/request-hash.ts";
 import type {
   CreateResults,
@@ -10,12 +9,11 @@ import type {
   SettleResults,
   TaskView,
 } from "../../../src/router/router.ts";
-import type { ModelTask } from "../../queue/model.ts";
-import type { TaskName } from "../../queue/ops.ts";
+import type { Grant as LoggedGrant } from "../../queue/ops.ts";
 import { must } from "../violation.ts";
 import type { World } from "../world.ts";
 import { nameOf } from "./log-ops.ts";
-import { nameText } from "./oracle.ts";
+import { nameText, type Truth } from "./truth.ts";
 
 /** Whether nothing of it was logged, for sure. */
 export function isRefusal(code: number): boolean {
@@ -29,6 +27,7 @@ export function isUnknown(code: number): boolean {
 
 const refusals = new Set<number>([
   errorCodes.no_leader.number,
+  errorCodes.not_leader.number,
   errorCodes.overloaded.number,
   errorCodes.draining.number,
   errorCodes.insufficient_storage.number,
@@ -45,29 +44,28 @@ export interface SentFrame {
   readonly runId: Buffer | null;
 }
 
-const ids = Object.keys(taskState);
-
-/** @param sentAt - last durable index when the frame was sent */
+/** @param sentAt - last known index of each shard when the frame was sent */
 export function checkCreated(
   world: World,
   frame: SentFrame,
   results: CreateResults,
   item: number,
-  sentAt: number,
+  sentAt: readonly number[],
 ): void {
-  const { oracle, history } = world;
   const { payload, task } = frame.items[item] as SentTask;
   const code = results.codes[item] as number;
-  const id = results.ids.subarray(16 * item, 16 * item + 16);
-  const name = code === 0 ? nameOf(id, 0) : wantedName(frame, task);
-  must(name !== null, "only keyed tasks and runs conflict", payload.slice(0, 20), code);
-  const wanted = wantedName(frame, task);
-  must(wanted === null || wanted.key === name.key, "the id that was asked for", payload);
+  const wanted = wantedId(frame, task);
+  const id = code === 0 ? results.ids.subarray(16 * item, 16 * item + 16) : wanted;
+  must(id !== null, "only keyed tasks and runs conflict", payload.slice(0, 20), code);
+  const name = nameOf(id, 0);
+  const truth = world.truthOf(id);
+  const isWanted = wanted === null || nameOf(wanted, 0).key === name.key;
+  must(isWanted, "the id that was asked for", payload);
   const duplicate = results.duplicates[item] === 1;
-  const created = oracle.creates.get(name.key) ?? [];
+  const created = truth.creates.get(name.key) ?? [];
   const match = created.find(
     ({ index, outcome }) =>
-      index > sentAt &&
+      index > (sentAt[truth.shard] as number) &&
       outcome.code === code &&
       outcome.duplicate === duplicate &&
       (code !== 0 || outcome.createdAt === results.createdAtMs[item]) &&
@@ -75,23 +73,25 @@ export function checkCreated(
   );
   must(match !== undefined, "a create as it was logged", payload.slice(0, 20), code, duplicate);
   if (code !== 0) return;
-  const stored = oracle.payloads.get(nameText(name));
+  const stored = truth.payloads.get(nameText(name));
   must(stored === payload, "the payload that was sent", payload.slice(0, 20));
-  history.created(formatTaskId(id), payload);
+  world.history.created(formatTaskId(id), payload);
 }
 
-/** The name that a task must get; null where the server chooses. */
-function wantedName(frame: SentFrame, task: NewTask): TaskName | null {
-  if (frame.runId) return nameOf(frame.runId, 0);
+/** The id that a task must get, place in its run apart; null where the server chooses. */
+function wantedId(frame: SentFrame, task: NewTask): Buffer | null {
+  if (frame.runId) return frame.runId;
   if (task.idempotencyKey === null) return null;
-  return nameOf(keyedTaskId(frame.tenant, task.idempotencyKey), 0);
+  return keyedTaskId(frame.tenant, task.idempotencyKey);
 }
 
-/** All tasks of one claim's answer. @param complete - none was withheld from it */
+/** All tasks of one claim's answer. */
 export function checkGrants(world: World, grants: readonly Grant[]): void {
-  const { oracle, history } = world;
+  const counts = new Map<readonly LoggedGrant[], number>();
   for (const grant of grants) {
-    const logged = oracle.claims.get(grant.leaseToken) ?? [];
+    const truth = world.truthOf(grant.ids);
+    const logged = truth.claims.get(grant.leaseToken) ?? [];
+    counts.set(logged, (counts.get(logged) ?? 0) + grant.count);
     for (let i = 0; i < grant.count; i++) {
       const name = nameOf(grant.ids, 16 * i);
       const id = formatTaskId(grant.ids, 16 * i);
@@ -102,27 +102,22 @@ export function checkGrants(world: World, grants: readonly Grant[]): void {
       must(match.until === grant.leaseUntilMs, "end of a lease", match.until, grant.leaseUntilMs);
       const from = grant.payloadFrom[i] as number;
       const payload = grant.block.toString("utf8", from, grant.payloadTo[i] as number);
-      const stored = oracle.payloads.get(nameText(name));
+      const stored = truth.payloads.get(nameText(name));
       must(stored === payload, "the payload that was sent", id, payload.slice(0, 20));
     }
   }
-  const counts = new Map<number, number>();
-  for (const { leaseToken, count } of grants) {
-    counts.set(leaseToken, (counts.get(leaseToken) ?? 0) + count);
+  for (const [logged, count] of counts) {
+    must(logged.length === count, "an answer has all that its claim got", logged.length, count);
   }
-  for (const [token, count] of counts) {
-    const logged = oracle.claims.get(token)?.length;
-    must(logged === count, "an answer has all that its claim got", logged, count);
-  }
-  for (const grant of grants) noteGrant(world, grant, history);
+  for (const grant of grants) noteGrant(world, grant);
 }
 
-function noteGrant(world: World, grant: Grant, history: World["history"]): void {
+function noteGrant(world: World, grant: Grant): void {
   for (let i = 0; i < grant.count; i++) {
     const name = nameOf(grant.ids, 16 * i);
-    history.granted({
+    world.history.granted({
       id: formatTaskId(grant.ids, 16 * i),
-      payload: world.oracle.payloads.get(nameText(name)) ?? "",
+      payload: world.truthOf(grant.ids).payloads.get(nameText(name)) ?? "",
       token: grant.leaseToken,
       attempt: grant.attempts[i] as number,
       maxAttempts: grant.maxAttempts[i] as number,
@@ -143,17 +138,26 @@ export interface SentSettle {
   readonly isStale: boolean;
 }
 
+/** What a batch said of the tasks of one shard. */
+export interface SettledPart {
+  readonly items: readonly SentSettle[];
+  readonly results: SettleResults;
+  /** Which of them belong to the shard, in order. */
+  readonly places: readonly number[];
+}
+
 /** @param workerId - of the batch: no other batch has it */
 export function checkSettled(
   world: World,
+  truth: Truth,
   workerId: string,
-  items: readonly SentSettle[],
-  results: SettleResults,
+  { items, results, places }: SettledPart,
 ): void {
-  const logged = world.oracle.settles.get(workerId)?.outcome;
+  const logged = truth.settles.get(workerId)?.outcome;
   must(logged !== undefined, "a settle that was answered was logged", workerId);
-  items.forEach((item, i) => {
-    const want = logged.items[i];
+  places.forEach((i, place) => {
+    const item = items[i] as SentSettle;
+    const want = logged.items[place];
     const got = [results.codes[i], results.times[i], results.dead[i]].join(" ");
     must(want !== undefined, "a settle has its items", workerId, i);
     const wanted = [want.code, want.time, want.dead].join(" ");
@@ -164,34 +168,15 @@ export function checkSettled(
     must(!item.isStale || refused, "a stale token is refused", workerId, item.op, want.code);
     if (want.code !== 0) return;
     const ends = item.op === "complete" || item.op === "fail" || want.dead === 1;
-    if (ends && item.token > 0) world.history.ended(formatTaskId(item.id), item.token);
+    if (ends && item.token > 0) {
+      world.history.ended(formatTaskId(item.id), item.token, want.dead === 1);
+    }
   });
 }
 
-/** A task as it stands in the model: equal texts, equal tasks. */
-export function snapshotOf(task: ModelTask | undefined): string {
-  if (!task || task.state === taskState.removed) return "none";
-  const { state, attempts, token, worker, due, updated } = task;
-  return [ids[state], attempts, token, worker, due, updated].join(" ");
-}
-
-/** The view of a task that did not change while it was read. */
-export function checkView(task: ModelTask, view: TaskView): void {
-  const leased = task.state === taskState.leased;
-  const want = [
-    ids[task.state],
-    task.attempts,
-    task.max,
-    task.worker,
-    leased ? task.token : 0,
-    leased ? task.due : 0,
-    task.state === taskState.delayed ? task.due : 0,
-    task.updated,
-    task.run.queue.name,
-    task.run.priority,
-  ].join(" ");
+/** A task as it was read, in the words of textOfTask. */
+export function textOfView(view: TaskView): string {
   const { state, attempts, maxAttempts, workerId, leaseToken, leaseUntilMs, runAtMs } = view;
   const lease = [leaseToken, leaseUntilMs, runAtMs, view.updatedAtMs];
-  const got = [state, attempts, maxAttempts, workerId, ...lease, view.queue, view.priority];
-  must(got.join(" ") === want, "a task as it was read", got.join(" "), want);
+  return [state, attempts, maxAttempts, workerId, ...lease, view.queue, view.priority].join(" ");
 }

@@ -35,17 +35,23 @@ export interface GrantSeen {
 }
 
 export class History {
+  /** Dead tasks may come back, with their attempts counted anew. */
+  private readonly mayRedrive: boolean;
   readonly tasks = new Map<string, TaskHistory>();
   /** Payloads that were sent, and the id each got; "" = none known yet. */
   private readonly sent = new Map<string, string>();
   /** Payloads of creates that were refused for sure. */
   private readonly refused = new Set<string>();
-  /** Lease tokens by the claim that got them. */
-  private readonly tokens = new Map<number, string>();
+  /** The claims that got them, by shard and lease token. */
+  private readonly tokens = new Map<string, string>();
   /** Leases that somebody tried to end or to change: task and token, or the task alone. */
   private readonly touched = new Set<string>();
   /** Tasks for which an abandon was sent: it gives an attempt back. */
   private readonly abandoned = new Set<string>();
+
+  constructor(mayRedrive: boolean) {
+    this.mayRedrive = mayRedrive;
+  }
 
   willCreate(payload: string): void {
     if (!this.sent.has(payload)) this.sent.set(payload, "");
@@ -78,10 +84,11 @@ export class History {
   }
 
   /** A token has left the node in the answer to a claim, durable or not. */
-  tokenSeen(token: number, claim: string): void {
-    const before = this.tokens.get(token);
-    must(before === undefined || before === claim, "a lease token repeats", token, before, claim);
-    this.tokens.set(token, claim);
+  tokenSeen(shard: number, token: number, claim: string): void {
+    const name = `${shard}/${token}`;
+    const before = this.tokens.get(name);
+    must(before === undefined || before === claim, "a lease token repeats", name, before, claim);
+    this.tokens.set(name, claim);
   }
 
   granted(seen: GrantSeen): void {
@@ -105,7 +112,7 @@ export class History {
   }
 
   private inTurn(task: TaskHistory, before: Granted, after: Granted): void {
-    const grows = after.attempt > before.attempt;
+    const grows = after.attempt > before.attempt || this.mayRedrive;
     const kept = this.abandoned.has(task.id) && after.attempt === before.attempt;
     must(grows || kept, "attempts count claims", task.id, before.attempt, after.attempt);
     if (this.touched.has(task.id) || this.touched.has(`${task.id} ${before.token}`)) return;
@@ -121,10 +128,13 @@ export class History {
     return token > 0 && grants.some((grant) => grant.token > token);
   }
 
-  /** The task was ended with this token, by an answered settle. */
-  ended(id: string, token: number): void {
+  /**
+   * The task was ended with this token, by an answered settle.
+   * @param isDead - it may be redriven
+   */
+  ended(id: string, token: number, isDead: boolean): void {
     const task = this.tasks.get(id);
-    if (!task) return;
+    if (!task || (isDead && this.mayRedrive)) return;
     must(task.endedBy === null || task.endedBy === token, "a task ends once", id, task.endedBy);
     task.endedBy = token;
     const later = task.grants.find((grant) => grant.token > token);

@@ -3,39 +3,72 @@ import type { ShardId } from "../../../src/base/brand.ts";
 import { prefixes } from "../../../src/queue/keys.ts";
 import type { Shard } from "../../../src/shard/shard.ts";
 import { must } from "../violation.ts";
+import type { ClusterScenario } from "./scenario.ts";
 import type { SimNode } from "./sim-node.ts";
 
 export class Checks {
+  memberChanges = 0;
+  /** No wall clock is wrong when a process starts. */
+  private readonly timeIsTold: boolean;
+  /** The most that a clock runs fast by, following a wall clock included. */
+  private readonly rate: number;
+  private readonly trace: (line: string) => void;
   /** Ids of acknowledged tasks by key. */
   readonly created = new Map<string, string>();
   /** Tasks whose completion was acknowledged, with the token that it carried. */
   readonly settled = new Map<string, number>();
-  private readonly leaders = new Map<string, string>();
+  private readonly leaderOf = new Map<string, string>();
   /** Of each task: attempts by lease token. */
   private readonly tokens = new Map<string, Map<number, number>>();
   private readonly keyOfId = new Map<string, string>();
 
-  /** Election safety: at most one leader in a term of a group. */
-  leads(node: SimNode, shard: Shard): void {
-    const name = `${shard.id}/${shard.consensus.raft.term}`;
-    const known = this.leaders.get(name) ?? node.name;
+  constructor({ faults, clocks }: ClusterScenario, trace: (line: string) => void) {
+    this.trace = trace;
+    this.rate = 0.005 + clocks.rate;
+    this.timeIsTold = clocks.offsetMs <= 1 && clocks.rate < 0.01 && !faults.has("jump");
+  }
+
+  /**
+   * A replica changes its role, or its leader. Election safety: at most one leader in a term of a
+   * group.
+   */
+  role(node: SimNode, shard: Shard): void {
+    const { role, term, leaderId } = shard.consensus.raft;
+    this.trace(`${node.name}/${shard.id} ${role} ${term} of ${leaderId}`);
+    if (role !== "leader") return;
+    const name = `${shard.id}/${term}`;
+    const known = this.leaderOf.get(name) ?? node.name;
     must(known === node.name, "one leader in a term", name, known, node.name);
-    this.leaders.set(name, node.name);
+    this.leaderOf.set(name, node.name);
   }
 
-  get leaderTerms(): number {
-    return this.leaders.size;
+  hasLeader(shard: ShardId): boolean {
+    for (const name of this.leaderOf.keys()) if (name.startsWith(`${shard}/`)) return true;
+    return false;
   }
 
-  /** No wall clock is wrong when a process starts. */
-  timeIsTold = true;
+  private readonly memberships = new Map<ShardId, string>();
+
+  /** A replica has another membership. */
+  members(node: SimNode, shard: Shard): void {
+    const { voters, votersOutgoing, learners } = shard.consensus.raft.membership;
+    const text = `${voters} (${votersOutgoing}) ${learners}`;
+    this.trace(`${node.name}/${shard.id} members ${text}`);
+    if (!shard.leads || this.memberships.get(shard.id) === text) return;
+    this.memberships.set(shard.id, text);
+    this.memberChanges++;
+  }
+
+  get leaders(): number {
+    return this.leaderOf.size;
+  }
+
   /** Of each key: virtual µs before which no worker may get it. */
   private readonly earliestUs = new Map<string, number>();
 
   /** A create is asked for, perhaps once more: the first one to be logged counts. */
   asked(key: string, nowUs: number, delayMs: number): void {
-    // Clocks run up to 0.5 % fast while they follow a wall clock, and a little by themselves.
-    const dueUs = nowUs + Math.max(0, delayMs * 0.99 - 2) * 1000;
+    const dueUs = nowUs + Math.max(0, delayMs * (1 - this.rate) - 4) * 1000;
     this.earliestUs.set(key, Math.min(dueUs, this.earliestUs.get(key) ?? dueUs));
   }
 
@@ -84,9 +117,7 @@ const ownPrefixes: ReadonlySet<string> = new Set<string>([prefixes.log, prefixes
 
 /** The rows of a shard that stands still, without the log and what belongs to the replica. */
 function rowsOf(node: SimNode, shard: ShardId): string[] {
-  const directory = node.disk.directory(`/data/shard-${shard}`);
-  const names = [...directory.entries.keys()].filter((name) => /^db-\d+$/.test(name));
-  const store = node.disk.store(`/data/shard-${shard}/${names.sort().at(-1)}`);
+  const store = node.disk.store(node.storePath(shard));
   const rows: string[] = [];
   for (let i = 0; i < store.rows.size; i++) {
     const key = store.rows.keyAt(i);

@@ -1,0 +1,118 @@
+/**
+ * What a seed means: how large the cluster is, how its machines and its network are, and which
+ * families of faults there are. Each thing is drawn from a stream of its own: a new one leaves all
+ * others as they were.
+ */
+import { backoffPolicies, type Settings } from "../../../src/queue/command.ts";
+import type { ReadAhead } from "../../../src/shard/loader.ts";
+import { Stream } from "../random.ts";
+import type { NetProfile } from "./net.ts";
+
+export const faultKinds = [
+  "crash", // a process or its machine ends
+  "crashSoon", // the same within the next events: in the middle of a write, a start, a hand-over
+  "crashAll", // all at once
+  "stop", // a node is stopped in order and started again
+  "sync", // an fsync fails
+  "full", // a disk is full
+  "stall", // a disk is slow
+  "pause", // a process stands still
+  "jump", // a wall clock jumps
+  "cut", // one link
+  "partition", // many links, in one of several shapes
+  "isolateLeader",
+  "clog", // a link delivers nothing for a while, and then all of it
+  "transfer", // leadership is handed over
+  "replace", // a node leaves, or is lost with its disk, and an empty one takes its place
+  "resize", // the cluster grows or shrinks by two
+] as const;
+
+export type Fault = (typeof faultKinds)[number];
+
+export interface ClusterScenario {
+  readonly seed: number;
+  readonly founders: number;
+  readonly shards: number;
+  /** Every node passes on what others lead, as against sending clients there. */
+  readonly forward: boolean;
+  /** Virtual ms with faults; then everything must come to its end. */
+  readonly faultMs: number;
+  readonly faultEveryMs: number;
+  /** Which families of faults there are. */
+  readonly faults: ReadonlySet<Fault>;
+  /** Whether less than a majority stays broken at first when the faults end. */
+  readonly leavesSomeBroken: boolean;
+  readonly clientEveryMs: number;
+  /** Little makes replicas that were away need the whole state. */
+  readonly logKeepBytes: number;
+  readonly net: NetProfile;
+  readonly clocks: {
+    /** The most that a clock's second is wrong by, and a wall clock at first, ms. */
+    readonly rate: number;
+    readonly offsetMs: number;
+  };
+  readonly readAhead: ReadAhead;
+  readonly settings: Settings;
+}
+
+/** Families that more runs have than others: what they bring about is rich. */
+const often: ReadonlySet<Fault> = new Set<Fault>(["crash", "partition", "isolateLeader"]);
+
+const longMs = 100 * 86_400_000;
+
+/** Draws a scenario; every family of faults is on or off by itself. */
+export function clusterScenario(seed: number): ClusterScenario {
+  const stream = (what: string) => new Stream(seed, `cluster ${what}`);
+  const pick = <T>(what: string, list: readonly T[]) => stream(what).pick(list);
+  const share = pick("share", [0.2, 0.4, 0.6]);
+  const faults = new Set(
+    faultKinds.filter((kind) => stream(kind).chance(often.has(kind) ? 0.6 : share)),
+  );
+  if (faults.size === 0) faults.add("crash");
+  return {
+    seed,
+    founders: pick("founders", [3, 3, 3, 3, 5, 5, 1]),
+    shards: pick("shards", [1, 1, 1, 2, 2, 4]),
+    forward: pick("forward", [true, false]),
+    faultMs: stream("faultMs").between(4_000, 15_000),
+    faultEveryMs: pick("faultEvery", [100, 200, 400, 1_000]),
+    faults,
+    leavesSomeBroken: pick("broken", [true, false]),
+    clientEveryMs: pick("clientEvery", [20, 60, 200]),
+    logKeepBytes: pick("logKeep", [0, 2_000, 20_000, 64 * 1024 * 1024]),
+    net: {
+      ...pick("delay", [
+        { minUs: 100, meanUs: 200 },
+        { minUs: 500, meanUs: 5_000 },
+        { minUs: 5_000, meanUs: 20_000 },
+      ]),
+      bytesPerUs: pick("bandwidth", [0.1, 10, 100]),
+      silenceUs: pick("silence", [600_000, 2_000_000]),
+      datagrams: pick("datagrams", [
+        null,
+        null,
+        null,
+        { lost: 0.01, repeated: 0.3, reordered: 0.3 },
+        { lost: 0.1, repeated: 0.05, reordered: 0.5 },
+      ]),
+    },
+    clocks: pick("clocks", [
+      { rate: 0.0005, offsetMs: 1 },
+      { rate: 0.0005, offsetMs: 1 },
+      { rate: 0.05, offsetMs: 1 },
+      { rate: 0.0005, offsetMs: 5_000 },
+    ]),
+    readAhead: pick("readAhead", [
+      { dueRows: 1, readyRows: 1 },
+      { dueRows: 512, readyRows: 512 },
+    ]),
+    settings: {
+      backoffPolicy: pick("policy", backoffPolicies),
+      backoffBaseMs: pick("backoff", [10, 300]),
+      backoffMaxMs: 2_000,
+      // Longer than any wall clock jumps.
+      doneRetentionMs: longMs,
+      deadRetentionMs: longMs,
+    },
+  };
+}
