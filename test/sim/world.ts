@@ -72,7 +72,8 @@ export class Request {
 
   private answered(record: () => void, react: () => void): void {
     must(this.state !== "answered", "one answer per request", this.what);
-    if (this.state === "lost") return;
+    // What a process did in its last moment, when it had ended already, nobody hears of.
+    if (this.state === "lost" || !this.service.isAlive) return;
     const { world } = this;
     const wasGivenUp = this.state === "givenUp";
     this.state = "answered";
