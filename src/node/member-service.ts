@@ -132,6 +132,7 @@ export class MemberService implements MembersAdmin {
 
   async transfer(shard: number | null, to: string | null): Promise<MemberNames> {
     const { shards } = this.deps;
+    this.mustBelong();
     const target = to === null ? null : this.memberNamed(to);
     const numbers = shard === null ? [...shards.keys()] : [shard];
     for (const number of numbers) {
@@ -151,8 +152,16 @@ export class MemberService implements MembersAdmin {
 
   /** Brings the replicas here up to date: an old view would miss members, or see some that are gone. */
   private async current(): Promise<void> {
+    this.mustBelong();
     const shards = this.deps.shards.filter((shard) => shard !== null);
     await Promise.all(shards.map((shard) => shard.consensus.readBarrier()));
+  }
+
+  /** A node without replicas knows of no members, and must not say that there are none. */
+  private mustBelong(): void {
+    if (this.deps.shards.includes(null)) {
+      throw new QueueError("no_leader", "this node does not belong to the cluster yet");
+    }
   }
 
   private memberNamed(nodeId: string): StoreId {

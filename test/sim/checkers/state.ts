@@ -56,7 +56,8 @@ function checkTask(task: ModelTask, run: Run): void {
   must(got === want, "a task as the log made it", got, want);
 }
 
-function* valuesOf(stored: SortedRows): Iterable<[string, Uint8Array]> {
+/** Keys and values of a store, without what guards them. */
+export function* valuesOf(stored: SortedRows): Iterable<[string, Uint8Array]> {
   for (let i = 0; i < stored.size; i++) {
     const key = stored.keyAt(i);
     yield [key, readRecord(keyBytes(key), stored.get(key) as Buffer)];

@@ -1,7 +1,12 @@
 /** What must hold in every run, and what was promised to clients. */
 import type { ShardId } from "../../../src/base/brand.ts";
+import { ByteReader } from "../../../src/base/bytes.ts";
+import { exportRows } from "../../../src/queue/invariants.ts";
 import { prefixes } from "../../../src/queue/keys.ts";
+import { stateKey } from "../../../src/shard/checkpoint.ts";
 import type { Shard } from "../../../src/shard/shard.ts";
+import { readRecord } from "../../../src/storage/record.ts";
+import { valuesOf } from "../checkers/state.ts";
 import { must } from "../violation.ts";
 import type { ClusterScenario } from "./scenario.ts";
 import type { SimNode } from "./sim-node.ts";
@@ -114,35 +119,62 @@ export class Checks {
 }
 
 const ownPrefixes: ReadonlySet<string> = new Set<string>([prefixes.log, prefixes.meta]);
+const stateRow = stateKey.toString("latin1");
 
-/** The rows of a shard that stands still, without the log and what belongs to the replica. */
-function rowsOf(node: SimNode, shard: ShardId): string[] {
-  const store = node.disk.store(node.storePath(shard));
-  const rows: string[] = [];
-  for (let i = 0; i < store.rows.size; i++) {
-    const key = store.rows.keyAt(i);
-    if (ownPrefixes.has(key.slice(0, 1))) continue;
-    rows.push(
-      `${Buffer.from(key, "latin1").toString("hex")}=${store.rows.get(key)?.toString("hex")}`,
-    );
-  }
-  return rows;
+interface Rows {
+  readonly name: string;
+  /** Key and value as texts, in the order of the keys. */
+  readonly rows: readonly string[];
 }
 
-/** Q12: replicas that applied the same log hold the same rows, whatever they went through. */
-export function sameRows(nodes: readonly SimNode[], shard: ShardId): void {
-  const [first, ...others] = nodes;
-  if (!first) return;
-  const expected = rowsOf(first, shard);
-  for (const node of others) {
-    const found = rowsOf(node, shard);
-    const at = expected.findIndex((row, i) => row !== found[i]);
-    must(
-      at < 0 && found.length === expected.length,
-      "replicas hold the same rows",
-      `${first.name} ${expected.length}, ${node.name} ${found.length}`,
-      expected[at]?.slice(0, 120),
-      found[at]?.slice(0, 120),
-    );
+/** The rows of a shard that stands still, without the log and what belongs to the replica. */
+function storedRows(node: SimNode, shard: ShardId): Rows & { readonly applied: number } {
+  const { rows } = node.disk.store(node.storePath(shard));
+  const texts: string[] = [];
+  for (let i = 0; i < rows.size; i++) {
+    const key = rows.keyAt(i);
+    if (!ownPrefixes.has(key.slice(0, 1))) texts.push(rowText(key, rows.get(key) as Buffer));
   }
+  const state = readRecord(stateKey, rows.get(stateRow) as Buffer);
+  return { name: node.name, rows: texts, applied: new ByteReader(state).u64() };
+}
+
+/** The state of a replica that runs: its rows as a checkpoint would leave them. */
+function liveRows(node: SimNode, shard: ShardId): Rows {
+  const { state } = node.shards[shard] as Shard;
+  const stored = valuesOf(node.disk.store(node.storePath(shard)).rows);
+  const rows = [...exportRows(state, stored)].map(([key, value]) => rowText(key, value));
+  return { name: node.name, rows: rows.sort() };
+}
+
+function rowText(key: string, value: Uint8Array): string {
+  return `${Buffer.from(key, "latin1").toString("hex")}=${Buffer.from(value).toString("hex")}`;
+}
+
+/** Q12: replicas that have applied the same log hold the same state, whatever they went through. */
+export function sameStates(nodes: readonly SimNode[], shard: ShardId): void {
+  const [first, ...others] = nodes.map((node) => liveRows(node, shard));
+  for (const other of others) same(first as Rows, other);
+}
+
+/** The same of what lies on their disks, as far as they ended at the same index. */
+export function sameRows(nodes: readonly SimNode[], shard: ShardId): void {
+  const byIndex = new Map<number, Rows>();
+  for (const node of nodes) {
+    const found = storedRows(node, shard);
+    const known = byIndex.get(found.applied);
+    if (known) same(known, found);
+    else byIndex.set(found.applied, found);
+  }
+}
+
+function same(first: Rows, other: Rows): void {
+  const at = first.rows.findIndex((row, i) => row !== other.rows[i]);
+  must(
+    at < 0 && other.rows.length === first.rows.length,
+    "replicas hold the same rows",
+    `${first.name} ${first.rows.length}, ${other.name} ${other.rows.length}`,
+    first.rows[at]?.slice(0, 120),
+    other.rows[at]?.slice(0, 120),
+  );
 }

@@ -55,6 +55,7 @@ export class Producer {
 
   private create(keys: readonly string[], delayMs: number): void {
     const { sim, random } = this;
+    sim.atWork.add(this);
     for (const key of keys) sim.checks.asked(key, sim.time.nowUs, delayMs);
     ask<readonly string[]>(
       sim,
@@ -78,7 +79,10 @@ export class Producer {
       },
       (left) => {
         const again = left ?? keys;
-        if (again.length === 0) this.start();
+        if (again.length === 0) {
+          sim.atWork.delete(this);
+          this.start();
+        }
         // Nobody knows what became of the first try: the keys make it safe.
         else sim.time.after(random.around(50_000), () => this.create(again, delayMs));
       },
@@ -105,7 +109,11 @@ export class Worker {
 
   start(): void {
     const { sim, random } = this;
-    if (sim.over) return;
+    if (sim.over) {
+      sim.atWork.delete(this);
+      return;
+    }
+    sim.atWork.add(this);
     const workerId = `${this.name}#${this.number++}`;
     ask<readonly Held[]>(
       sim,

@@ -11,7 +11,7 @@ import type { Figures } from "../play.ts";
 import { Stream } from "../random.ts";
 import { TraceHash } from "../trace.ts";
 import { must } from "../violation.ts";
-import { Checks, sameRows } from "./checks.ts";
+import { Checks, sameRows, sameStates } from "./checks.ts";
 import { Producer, Reader, Worker } from "./clients.ts";
 import { MemberOperator } from "./member-operator.ts";
 import { Nemesis } from "./nemesis.ts";
@@ -37,6 +37,8 @@ export class ClusterSim {
   readonly operator: MemberOperator;
   readonly counts = { acknowledged: 0, faults: 0, crashes: 0, partitions: 0, snapshots: 0 };
   readonly clientRandom: Stream;
+  /** Clients that may still change something. */
+  readonly atWork = new Set<object>();
   draining = false;
   over = false;
   private readonly spares: SimNode[] = [];
@@ -137,6 +139,7 @@ export class ClusterSim {
     this.broken.clear();
     this.net.healAll();
     await this.until("all replicas have applied everything", () => this.isEven(), drainMs);
+    for (const shard of this.shardIds) sameStates([...this.operator.members], shard);
     for (const node of nodes) node.stop();
     await this.until("all stop", () => nodes.every(({ state }) => state === "down"), drainMs);
     return this.report();
@@ -215,6 +218,7 @@ export class ClusterSim {
 
   private isEven(): boolean {
     const { members } = this.operator;
+    if (this.atWork.size > 0) return false;
     return this.shardIds.every((shard) => {
       const applied = new Set<number>();
       for (const { shards, state } of members) {
