@@ -17,6 +17,7 @@ export interface ProducerPlan {
   readonly batch: number;
   readonly producers: number;
   readonly window: number;
+  readonly spread?: readonly string[];
   readonly shards?: number;
 }
 
@@ -40,9 +41,10 @@ export class Producers {
     this.mayCreate = mayCreate;
     this.shards = plan.shards ?? 0;
     for (let i = 0; i < this.shards; i++) meter.perShard.push(0);
+    const { spread = [plan.target.grpc] } = plan;
     for (let i = 0; i < plan.producers; i++) {
       const stream = build.createProducerStream({
-        endpoints: plan.target.grpc,
+        endpoints: spread[i % spread.length] as string,
         token: plan.target.token,
         wire: build.wire,
         window: plan.window,

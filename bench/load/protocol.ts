@@ -39,6 +39,8 @@ export interface StreamPlan extends Period {
   readonly aheadMax: number;
   /** Ready tasks of an earlier run, numbered from 0 on. */
   readonly existing: number;
+  /** gRPC addresses that the streams begin with, in turn; absent = the target's. */
+  readonly spread?: readonly string[];
   /** How many shards there are, for `LoadResult.perShard`; absent = nobody counts. */
   readonly shards?: number;
   /** Whether everything is drained at the end, `existing` too. */

@@ -16,6 +16,7 @@ export interface WorkerPlan {
   readonly readys: number;
   readonly readyCount: number;
   readonly leaseSeconds?: number;
+  readonly spread?: readonly string[];
 }
 
 export interface WorkerEvents {
@@ -29,7 +30,7 @@ export class Workers {
   constructor(build: ClientBuild, plan: WorkerPlan, meter: Meter, events: WorkerEvents) {
     this.workers = Array.from(
       { length: plan.workers },
-      () => new Worker(build, plan, { meter, events }),
+      (_, i) => new Worker(build, plan, { meter, events, place: i }),
     );
   }
 
@@ -49,12 +50,14 @@ class Worker {
   constructor(
     build: ClientBuild,
     plan: WorkerPlan,
-    shared: { readonly meter: Meter; readonly events: WorkerEvents },
+    shared: { readonly meter: Meter; readonly events: WorkerEvents; readonly place: number },
   ) {
     this.plan = plan;
     this.meter = shared.meter;
     this.events = shared.events;
-    const { grpc: endpoints, token } = plan.target;
+    const { spread = [plan.target.grpc] } = plan;
+    const { token } = plan.target;
+    const endpoints = spread[shared.place % spread.length] as string;
     const lease = plan.leaseSeconds === undefined ? {} : { leaseSeconds: plan.leaseSeconds };
     this.stream = build.createWorkerStream(
       { endpoints, token, queues: [plan.queue], wire: build.wire, ...lease },

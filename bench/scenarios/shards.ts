@@ -5,6 +5,7 @@
 import type { ClusterProcess } from "../cluster-process.ts";
 import { type LoadOutcome, runLoad } from "../load-process.ts";
 import { type Bar, type Measurement, mean, median, throughputOf } from "../measurement.ts";
+import type { NodeProcess } from "../node-process.ts";
 import { batchPlan, periodOf } from "../plans.ts";
 import { ledgerProblems } from "../verify.ts";
 import {
@@ -24,7 +25,7 @@ interface Run {
   readonly outcome: LoadOutcome;
   readonly rate: number;
   /** Shards that each node leads. */
-  readonly leaders: readonly number[];
+  readonly led: readonly number[];
 }
 
 export async function* shards(context: BenchContext): AsyncGenerator<Measurement> {
@@ -38,7 +39,7 @@ export async function* shards(context: BenchContext): AsyncGenerator<Measurement
   const rates = [one, many].map((runs) => median(runs.map(({ rate }) => rate)));
   const [alone, split] = rates as [number, number];
   const middle = many.find(({ rate }) => rate === split) ?? (many[0] as Run);
-  const { target } = { target: { grpc: "", http: "", token: "" } };
+  const target = { grpc: "", http: "", token: "" };
   yield {
     scenario: "shards",
     label: `${manyShards} on ${nodes} nodes, beside 1, median of ${count}`,
@@ -54,23 +55,29 @@ export async function* shards(context: BenchContext): AsyncGenerator<Measurement
 function measure(context: BenchContext, shardCount: number): Promise<Run> {
   const options = { ...context.options, nodes, shards: shardCount };
   return withCluster({ options }, {}, async (cluster) => {
-    const leaders = await spreadOf(cluster, shardCount);
+    const leaders = await leadersOf(cluster, shardCount);
+    const spread = leaders.map(({ target }) => target.grpc);
     // many short runs: what differs between two of them is the machine's mood
     const plan = batchPlan(cluster.target, { ...periodOf(true), payloadBytes });
     const node = await cluster.leader();
-    const outcome = await runLoad({ ...plan, shards: shardCount }, runOptions(context, node));
-    return { outcome, rate: mean(outcome.cyclesPerSecond), leaders };
+    const outcome = await runLoad(
+      { ...plan, spread, shards: shardCount },
+      runOptions(context, node),
+    );
+    const led = cluster.nodes.map((one) => leaders.filter((leader) => leader === one).length);
+    return { outcome, rate: mean(outcome.cyclesPerSecond), led };
   });
 }
 
-async function spreadOf(cluster: ClusterProcess, shardCount: number): Promise<readonly number[]> {
+/** Of each shard, once they are spread. */
+async function leadersOf(
+  cluster: ClusterProcess,
+  shardCount: number,
+): Promise<readonly NodeProcess[]> {
   await cluster.balanced();
-  const led = new Map(cluster.nodes.map((node) => [node, 0]));
-  for (let shard = 0; shard < shardCount; shard++) {
-    const leader = await cluster.leader(shard);
-    led.set(leader, (led.get(leader) ?? 0) + 1);
-  }
-  return [...led.values()];
+  const leaders: NodeProcess[] = [];
+  for (let shard = 0; shard < shardCount; shard++) leaders.push(await cluster.leader(shard));
+  return leaders;
 }
 
 function barsOf(ratio: number, runs: readonly Run[]): Bar[] {
@@ -88,7 +95,7 @@ function barsOf(ratio: number, runs: readonly Run[]): Bar[] {
     },
     {
       what: "difference in shards led",
-      value: Math.max(...runs.map(({ leaders }) => Math.max(...leaders) - Math.min(...leaders))),
+      value: Math.max(...runs.map(({ led }) => Math.max(...led) - Math.min(...led))),
       limit: 1,
       direction: "at most",
       unit: "shards",
