@@ -137,6 +137,8 @@ export class EntryApplier {
 
   private applyEntry(entry: Entry): Promise<void> | null {
     if (entry.type !== "normal") {
+      // A checkpoint that is taken at once must not hold the membership without its index.
+      this.point = { index: entry.index, term: entry.term };
       this.deps.confChange(entry);
       return null;
     }
