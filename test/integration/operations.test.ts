@@ -1,12 +1,12 @@
 /** What deploy/OPERATIONS.md tells to do works, and its table of alerts is that of the rules. */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
-import { makeDirectory, type Server, startServer } from "./process.ts";
+import { entry, makeDirectory, type Server, startServer } from "./process.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const document = readFileSync(join(root, "deploy/OPERATIONS.md"), "utf8");
@@ -32,9 +32,27 @@ describe("deploy/OPERATIONS.md", () => {
   const directory = makeDirectory();
   after(() => directory.remove());
 
+  const blocks = [...document.matchAll(/^ *```(\w+)\n([\s\S]*?)^ *```$/gm)].map(
+    (match) => match[2] ?? "",
+  );
+
+  test("the doctor looks at a machine before the first start", () => {
+    assert.equal(blocks.length, 2, "every block is run here");
+    const config = join(directory.path, "quorumq.yaml");
+    writeFileSync(config, "log: {level: warn}\n");
+    const script = (blocks[0] ?? "")
+      .replace("quorumq doctor", `"${process.execPath}" "${entry}" doctor`)
+      .replace("/etc/quorumq/quorumq.yaml", config)
+      .replace("/var/lib/quorumq/data", join(directory.path, "not-yet"));
+    const { stdout, stderr } = spawnSync("bash", ["-euc", script], { encoding: "utf8" });
+    assert.equal(stderr, "");
+    for (const name of ["configuration", "machine", "memory", "clock", "file system", "fsync"]) {
+      assert.match(stdout, new RegExp(`^(ok|warn|FAIL) +${name}: `, "m"));
+    }
+    assert.deepEqual(readdirSync(directory.path), ["quorumq.yaml"]);
+  });
+
   test("a copy of a stopped node's directory is a backup", async () => {
-    const blocks = [...document.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map((match) => match[2]);
-    assert.equal(blocks.length, 1, "every block is run here");
     const [data, copy] = ["data", "copy"].map((name) => join(directory.path, name)) as [
       string,
       string,
@@ -45,7 +63,7 @@ describe("deploy/OPERATIONS.md", () => {
     first.signal("SIGTERM");
     assert.equal((await first.ended).code, 0);
 
-    const script = (blocks[0] ?? "")
+    const script = (blocks[1] ?? "")
       .replace("/var/lib/quorumq/data", data)
       .replace("/backup/quorumq-data", copy);
     execFileSync("bash", ["-euc", script]);
