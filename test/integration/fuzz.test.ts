@@ -46,7 +46,9 @@ function send(port: number, bytes: Buffer): Promise<void> {
     const timer = setTimeout(over, patienceMs);
     function over(): void {
       clearTimeout(timer);
-      socket.resetAndDestroy();
+      // A reset fails while the half-close is under way, and the socket would stay open for ever.
+      if (socket.writableFinished) socket.resetAndDestroy();
+      else socket.destroy();
       resolve();
     }
     socket.on("error", over);
