@@ -48,8 +48,8 @@ interface Spawned {
   readonly output: { stdout: string; stderr: string };
 }
 
-function spawnQuorumq(args: readonly string[], env: Env, cwd?: string): Spawned {
-  const child = spawn(process.execPath, ["--enable-source-maps", entry, ...args], {
+function spawnQuorumq(args: readonly string[], env: Env, cwd?: string, script = entry): Spawned {
+  const child = spawn(process.execPath, ["--enable-source-maps", script, ...args], {
     env: { PATH: process.env["PATH"] ?? "", ...env },
     stdio: ["ignore", "pipe", "pipe"],
     ...(cwd !== undefined && { cwd }),
@@ -133,11 +133,12 @@ export async function startServer(dataPath: string, env: Env = {}, given?: Ports
   return server;
 }
 
-/** Starts a server and waits for nothing. */
+/** Starts a server and waits for nothing. @param script - of another build */
 export async function launchServer(
   dataPath: string,
   env: Env = {},
   given?: Ports,
+  script?: string,
 ): Promise<Server> {
   const ports = given ?? (await freePorts());
   const settings = {
@@ -146,7 +147,7 @@ export async function launchServer(
     QUORUMQ_DEV: "true",
     ...env,
   };
-  const { child, ended, output } = spawnQuorumq(["serve"], settings);
+  const { child, ended, output } = spawnQuorumq(["serve"], settings, undefined, script);
   const url = `http://127.0.0.1:${ports.http}`;
   const signal = (name: NodeJS.Signals) => void child.kill(name);
   return { url, ports, pid: child.pid ?? 0, output, signal, ended };

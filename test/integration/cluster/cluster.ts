@@ -19,6 +19,8 @@ export interface ClusterSetup {
   readonly env?: Env;
   /** What only one of the nodes gets. */
   readonly envOf?: (id: string) => Env;
+  /** What to run, of another build. */
+  readonly script?: string;
   /** Every connection between nodes goes through a proxy of its own. */
   readonly proxies?: boolean;
   /** One shard per node and no copies, instead of Raft. */
@@ -63,17 +65,20 @@ export class ClusterNode {
   readonly path: string;
   server: Server | null = null;
   private readonly env: Env;
+  private readonly script: string | undefined;
 
   constructor(
     id: string,
     places: { readonly ports: Ports; readonly raftPort: number; readonly path: string },
     env: Env,
+    script?: string,
   ) {
     this.id = id;
     this.ports = places.ports;
     this.raftPort = places.raftPort;
     this.path = places.path;
     this.env = env;
+    this.script = script;
   }
 
   get url(): string {
@@ -85,7 +90,7 @@ export class ClusterNode {
   }
 
   async launch(more: Env = {}): Promise<void> {
-    this.server = await launchServer(this.path, { ...this.env, ...more }, this.ports);
+    this.server = await launchServer(this.path, { ...this.env, ...more }, this.ports, this.script);
   }
 
   async start(more: Env = {}): Promise<void> {
@@ -166,7 +171,7 @@ export class Cluster {
           ...setup.env,
           ...setup.envOf?.(`n${i + 1}`),
         };
-        cluster.nodes.push(new ClusterNode(`n${i + 1}`, place, env));
+        cluster.nodes.push(new ClusterNode(`n${i + 1}`, place, env, setup.script));
       }
       await Promise.all(cluster.nodes.map((node) => node.launch()));
       await Promise.all(cluster.nodes.map((node) => node.ready()));

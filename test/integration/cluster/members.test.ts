@@ -1,6 +1,7 @@
 /** Members come and go while the cluster works (R18), and one node grows to three. */
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
+import { addMember, removeMember, votersAre } from "./admin.ts";
 import { Cluster, type ClusterNode } from "./cluster.ts";
 import { Ledger } from "./ledger.ts";
 
@@ -16,30 +17,6 @@ async function post(node: ClusterNode, path: string, body: unknown): Promise<Res
   });
 }
 
-async function add(via: ClusterNode, node: ClusterNode): Promise<void> {
-  const answer = await post(via, "/members", {
-    id: node.id,
-    raft: `127.0.0.1:${node.raftPort}`,
-  });
-  assert.equal(answer.status, 200, await answer.text());
-}
-
-async function remove(via: ClusterNode, id: string): Promise<void> {
-  const answer = await fetch(`${via.url}/v1/admin/members/${id}`, { method: "DELETE" });
-  assert.equal(answer.status, 200, await answer.text());
-}
-
-/** Waits until every shard has these voters and no learner. */
-async function voters(via: ClusterNode, ids: readonly string[]): Promise<void> {
-  const wanted = [...ids].sort().join();
-  await cluster.until(`voters ${wanted}`, async () => {
-    const groups = await via.groups().catch(() => []);
-    const isSo = (group: (typeof groups)[0]) =>
-      [...group.voters].sort().join() === wanted && group.learners.length === 0;
-    return groups.length > 0 && groups.every(isSo) ? true : null;
-  });
-}
-
 test("one node with data grows to three without a stop, and then loses one", async () => {
   cluster = await Cluster.start({ nodes: 1, shards: 2 });
   const [first] = cluster.nodes as [ClusterNode];
@@ -49,9 +26,9 @@ test("one node with data grows to three without a stop, and then loses one", asy
   for (const id of ["n2", "n3"]) {
     const node = await cluster.prepare(id, { QUORUMQ_STORAGE_NUM_SHARDS: "2" });
     await node.launch();
-    await add(first, node);
+    await addMember(first, node);
   }
-  await voters(first, ["n1", "n2", "n3"]);
+  await votersAre(cluster, first, ["n1", "n2", "n3"]);
   await Promise.all(cluster.nodes.map((node) => node.ready()));
   await ledger.progress();
   await first.kill();
@@ -81,9 +58,9 @@ test("a node that ran without Raft grows after one restart with it", async () =>
   for (const name of ["n2", "n3"]) {
     const node = await cluster.prepare(name);
     await node.launch();
-    await add(alone, node);
+    await addMember(alone, node);
   }
-  await voters(alone, ["n1", "n2", "n3"]);
+  await votersAre(cluster, alone, ["n1", "n2", "n3"]);
   await alone.kill();
   const other = cluster.node("n2");
   const read = await cluster.until("a read", async () => {
@@ -102,15 +79,53 @@ test("R18: the leader is removed under load, and comes back with an empty disk a
     const leader = await cluster.leader();
     const [via] = await cluster.followers();
     assert.ok(via);
-    await remove(via, leader.id);
+    await removeMember(via, leader.id);
     await ledger.progress(50);
     await leader.kill();
     leader.wipe();
     await leader.launch({ RAFT_BOOTSTRAP: "false" });
-    await add(via, leader);
-    await voters(via, ["n1", "n2", "n3"]);
+    await addMember(via, leader);
+    await votersAre(cluster, via, ["n1", "n2", "n3"]);
     await leader.ready();
   }
+  await ledger.verify();
+});
+
+test("R18: five grow out of three while the newcomers and the leader are killed, and lose two at once", async () => {
+  cluster = await Cluster.start();
+  const ledger = new Ledger(cluster);
+  ledger.start(2, 2);
+  await ledger.progress();
+  const newcomers: ClusterNode[] = [];
+  for (const id of ["n4", "n5"]) {
+    const node = await cluster.prepare(id);
+    newcomers.push(node);
+    await node.launch();
+  }
+  const [n4, n5] = newcomers as [ClusterNode, ClusterNode];
+  const via = async () => (await cluster.followers()).find((node) => !newcomers.includes(node));
+  // killed while it learns
+  const first = addMember((await via()) as ClusterNode, n4).catch(() => undefined);
+  await n4.kill();
+  await n4.launch();
+  await first;
+  // the leader is killed in the middle of the change
+  const leader = await cluster.leader();
+  const other = (await via()) as ClusterNode;
+  const second = addMember(other, n5).catch(() => undefined);
+  await leader.kill();
+  await second;
+  await ledger.progress(50);
+  await leader.start();
+  // what was cut short may be asked for again
+  for (const node of newcomers) await addMember(other, node);
+  await votersAre(cluster, other, ["n1", "n2", "n3", "n4", "n5"]);
+  await Promise.all(cluster.nodes.map((node) => node.ready()));
+  await ledger.progress(50);
+  const followers = await cluster.followers();
+  for (const node of followers.slice(0, 2)) await node.kill();
+  await ledger.progress(100);
+  for (const node of followers.slice(0, 2)) await node.start();
   await ledger.verify();
 });
 
@@ -166,8 +181,8 @@ test("a cluster in which nothing has happened yet takes a member in", async () =
   for (const id of ["n2", "n3"]) {
     const node = await cluster.prepare(id);
     await node.launch();
-    await add(first, node);
+    await addMember(first, node);
   }
-  await voters(first, ["n1", "n2", "n3"]);
+  await votersAre(cluster, first, ["n1", "n2", "n3"]);
   await Promise.all(cluster.nodes.map((node) => node.ready()));
 });
