@@ -5,7 +5,7 @@
  *   npm run sim -- --seed 0x1f                       one seed in both worlds, every transition printed
  *   npm run sim -- --seeds 5000 --first-seed 7000    many, on all cores
  *   ... --world node | cluster                       one of the worlds only
- *   ... --until-failure                              one after the other, until one fails
+ *   ... --until-failure --cpu-seconds 60             one after the other, until one fails or time is up
  *   ... --seed 0x1f --world node --keep "what it found"    keeps a seed that fails: it is run for ever
  *
  * Without arguments half of the seeds are the same for everybody, and the commit names the others:
@@ -33,6 +33,7 @@ const { values } = parseArgs({
     world: { type: "string" },
     keep: { type: "string" },
     "until-failure": { type: "boolean", default: false },
+    "cpu-seconds": { type: "string" },
   },
 });
 
@@ -71,11 +72,13 @@ async function playOne(job: Job): Promise<void> {
 }
 
 async function playUntilFailure(first: number, count: number): Promise<void> {
-  for (let i = 0; i < count; i++) {
+  const most = Number(values["cpu-seconds"] ?? Number.POSITIVE_INFINITY);
+  for (let i = 0; i < count && cpuSeconds() < most; i++) {
     for (const world of chosen) {
       const outcome = await play({ world, seed: (first + i) >>> 0 }, null);
       if (outcome.kind === "passed") continue;
-      console.log(`found after ${i + 1} seeds: ${outcome.text.split("\n")[0]}`);
+      const spent = `${i + 1} seeds and ${cpuSeconds().toFixed(1)} CPU-seconds`;
+      console.log(`found after ${spent}: ${outcome.text.split("\n")[0]}`);
       process.exit(1);
     }
   }
@@ -96,9 +99,13 @@ function playMany(jobs: readonly Job[]): Promise<Totals> {
 }
 
 function report(totals: Totals): void {
-  const { user, system } = process.cpuUsage();
-  console.log(summaryOf(totals, (user + system) / 1e6));
+  console.log(summaryOf(totals, cpuSeconds()));
   if (totals.failures.length > 0) process.exitCode = 1;
+}
+
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
 }
 
 function checkBars(totals: Totals): void {

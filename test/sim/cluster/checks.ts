@@ -22,7 +22,6 @@ export class Checks {
   readonly created = new Map<string, string>();
   /** Tasks whose completion was acknowledged, with the token that it carried. */
   readonly settled = new Map<string, number>();
-  private readonly leaderOf = new Map<string, string>();
   /** Of each task: attempts by lease token. */
   private readonly tokens = new Map<string, Map<number, number>>();
   private readonly keyOfId = new Map<string, string>();
@@ -33,23 +32,10 @@ export class Checks {
     this.timeIsTold = clocks.offsetMs <= 1 && clocks.rate < 0.01 && !faults.has("jump");
   }
 
-  /**
-   * A replica changes its role, or its leader. Election safety: at most one leader in a term of a
-   * group.
-   */
+  /** A replica changes its role, or its leader. */
   role(node: SimNode, shard: Shard): void {
     const { role, term, leaderId } = shard.consensus.raft;
     this.trace(`${node.name}/${shard.id} ${role} ${term} of ${leaderId}`);
-    if (role !== "leader") return;
-    const name = `${shard.id}/${term}`;
-    const known = this.leaderOf.get(name) ?? node.name;
-    must(known === node.name, "one leader in a term", name, known, node.name);
-    this.leaderOf.set(name, node.name);
-  }
-
-  hasLeader(shard: ShardId): boolean {
-    for (const name of this.leaderOf.keys()) if (name.startsWith(`${shard}/`)) return true;
-    return false;
   }
 
   private readonly memberships = new Map<ShardId, string>();
@@ -62,10 +48,6 @@ export class Checks {
     if (!shard.leads || this.memberships.get(shard.id) === text) return;
     this.memberships.set(shard.id, text);
     this.memberChanges++;
-  }
-
-  get leaders(): number {
-    return this.leaderOf.size;
   }
 
   /** Of each key: virtual µs before which no worker may get it. */

@@ -16,6 +16,7 @@ import { Producer, Reader, Worker } from "./clients.ts";
 import { MemberOperator } from "./member-operator.ts";
 import { Nemesis } from "./nemesis.ts";
 import { SimNet } from "./net.ts";
+import { RaftWatch } from "./raft-watch.ts";
 import { type ClusterScenario, clusterScenario } from "./scenario.ts";
 import { SimNode } from "./sim-node.ts";
 
@@ -43,6 +44,7 @@ export class ClusterSim {
   over = false;
   private readonly spares: SimNode[] = [];
   private readonly broken = new Set<SimNode>();
+  private readonly watch: RaftWatch;
   private readonly nemesis: Nemesis;
   private readonly random: Stream;
   private readonly log: ((line: string) => void) | null;
@@ -59,6 +61,8 @@ export class ClusterSim {
     this.net = new SimNet(this.time, new Stream(seed, "net"), scenario.net);
     this.net.onRejected = (text) => this.fail(new Error(`a node was refused: ${text}`));
     this.shardIds = Array.from({ length: shards }, (_, i) => toShardId(i));
+    this.watch = new RaftWatch(this.nodes, this.shardIds);
+    this.net.onSent = (...frame) => this.guard(() => this.watch.sent(...frame));
     this.operator = new MemberOperator(this);
     this.nemesis = new Nemesis(this);
     for (let i = 1; i <= founders; i++) {
@@ -82,7 +86,7 @@ export class ClusterSim {
   }
 
   get isFounded(): boolean {
-    return this.shardIds.every((shard) => this.checks.hasLeader(shard));
+    return this.shardIds.every((shard) => this.watch.hasLeader(shard));
   }
 
   /** A node that belongs to nothing yet; under a name that another one had, if there was one. */
@@ -180,12 +184,12 @@ export class ClusterSim {
 
   private report(): ClusterReport {
     const { time, counts, checks } = this;
-    const { leaders, memberChanges } = checks;
+    const { memberChanges } = checks;
     const simulatedMs = Math.floor(time.nowUs / 1000);
     return {
       ...{ hash: this.hash.text(), simulatedMs, events: time.events },
       ...counts,
-      ...{ memberChanges, leaders },
+      ...{ memberChanges, leaders: this.watch.leaders },
     };
   }
 
@@ -249,6 +253,7 @@ export class ClusterSim {
     };
     look();
     await this.time.run(() => {
+      this.guard(() => this.watch.look());
       this.nemesis.step();
       return isOver || this.failure !== null;
     });

@@ -4,6 +4,7 @@
  * worse one, which loses, repeats and reorders Raft's messages and keeps its connections whatever
  * happens: nothing of Raft may rely on more.
  */
+import type { StoreId } from "../../../src/base/brand.ts";
 import { nodeFrames, shardFrames } from "../../../src/shard/replica-frames.ts";
 import { type NodeIdentity, nodeGroup } from "../../../src/transport/transport.ts";
 import type { ProcessTime, VirtualTime } from "../clock.ts";
@@ -54,6 +55,8 @@ export class SimNet {
   onFrame: (from: SimTransport, to: SimTransport, frame: Frame) => void = () => undefined;
   /** A node sent what no node sends, says the layer above. */
   onRejected: (text: string) => void = () => undefined;
+  /** A frame is on its way. */
+  onSent: (from: StoreId, group: number, type: number, body: Buffer) => void = () => undefined;
 
   constructor(time: VirtualTime, random: Stream, profile: NetProfile) {
     this.time = time;

@@ -99,6 +99,7 @@ export class SimTransport implements Transport {
     if (!connection) return false;
     const waiting = connection.lane(this, channel).waitingBytes;
     if (waiting > 0 && waiting + body.length > waitingBytesMax[channel]) return false;
+    this.net.onSent(this.identity.storeId, group, type, body);
     this.net.send(connection, this, { channel, group, type, body });
     return true;
   }
