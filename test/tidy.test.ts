@@ -289,3 +289,38 @@ describe("bugs of other implementations", () => {
     }
   });
 });
+
+describe("faults of real processes", () => {
+  const rows = new Map(
+    [...read("test/README.md").matchAll(/^\| (R\d+) \| (.+?) \|$/gm)].map(
+      ([, id, where]) => [id ?? "", where ?? ""] as const,
+    ),
+  );
+  const filesOf = (where: string) =>
+    [...where.matchAll(/`([^`]+\.test\.ts)`/g)].map(([, file]) => file ?? "");
+  const named = /\btest\(\s*["'`]((?:R\d+(?:, )?)+):/g;
+
+  test("every row has its place, and the place is there", () => {
+    const ids = Array.from({ length: 30 }, (_, i) => `R${i + 1}`);
+    assert.deepEqual([...rows.keys()], ids);
+    for (const [id, where] of rows) {
+      for (const file of filesOf(where)) {
+        const source = sources.find(({ path }) => path === `test/${file}`);
+        assert.ok(source !== undefined, `${id}: test/${file} is gone`);
+        if (!/integration\/(cluster|long)\//.test(file)) continue;
+        assert.match(source.code, new RegExp(`["'\`][R\\d, ]*\\b${id}[:,]`), `${id} in ${file}`);
+      }
+    }
+  });
+
+  test("every test that carries an id is in its row", () => {
+    for (const { path, code } of sources.filter((source) => source.path.endsWith(".test.ts"))) {
+      for (const [, ids] of code.matchAll(named)) {
+        for (const id of (ids ?? "").split(", ")) {
+          const files = filesOf(rows.get(id) ?? "");
+          assert.ok(files.includes(path.slice("test/".length)), `${id}: ${path} is not listed`);
+        }
+      }
+    }
+  });
+});

@@ -10,7 +10,7 @@ const all = process.env["QUORUMQ_ITEST"] === "all";
 
 afterEach(() => cluster.stop());
 
-test("a rolling restart of all three under load shows no error at the SDK", async (t) => {
+test("R5: a rolling restart of all three under load shows no error at the SDK", async (t) => {
   cluster = await Cluster.start({ shards: 2 });
   const load = new SdkLoad(cluster);
   await load.start();
@@ -27,7 +27,7 @@ test("a rolling restart of all three under load shows no error at the SDK", asyn
   assert.ok(load.slowestMs < 3_000, `slowest call ${load.slowestMs} ms`);
 });
 
-test("a leader that is killed costs its clients latency, and no error", async (t) => {
+test("R1: a leader that is killed costs its clients latency, and no error", async (t) => {
   cluster = await Cluster.start();
   const load = new SdkLoad(cluster);
   await load.start();
@@ -62,7 +62,7 @@ test("a client that was told of one node learns the others, and goes on without 
   assert.deepEqual([...nodes].sort(), ["n1", "n2", "n3"]);
 });
 
-test("a leader that hangs, its connections open, is left for the next one", async (t) => {
+test("R12: a leader that hangs, its connections open, is left for the next one", async (t) => {
   cluster = await Cluster.start();
   const load = new SdkLoad(cluster);
   await load.start();
@@ -77,7 +77,7 @@ test("a leader that hangs, its connections open, is left for the next one", asyn
   assert.ok(load.slowestMs < 10_000, `slowest call ${load.slowestMs} ms`);
 });
 
-test("a leader that is cut off from the others, but not from its clients, is left", async (t) => {
+test("R6: a leader that is cut off from the others, but not from its clients, is left", async (t) => {
   cluster = await Cluster.start({ proxies: true });
   const load = new SdkLoad(cluster);
   await load.start();

@@ -1,0 +1,90 @@
+/** R19 of the catalogue of process faults: a big state on its way to a follower, over a thin line. */
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+import { Cluster, type ClusterNode } from "../cluster/cluster.ts";
+import { Ledger } from "../cluster/ledger.ts";
+import { directions } from "../fault-proxy.ts";
+
+const payloadBytes = 60_000;
+const tasksPerBatch = 100;
+const batches = 34;
+/** Of each connection; those of control and of appends are lines of their own. */
+const bitsPerSecond = 10_000_000;
+let cluster: Cluster;
+
+afterEach(() => cluster.stop());
+
+async function fill(node: ClusterNode): Promise<void> {
+  for (let batch = 0; batch < batches; batch++) {
+    const tasks = Array.from({ length: tasksPerBatch }, (_, i) => ({
+      command: "bulk",
+      payload: `${batch}-${i}-`.padEnd(payloadBytes, String.fromCharCode(97 + (batch % 26))),
+    }));
+    const answer = await fetch(`${node.url}/v1/tasks/batch`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ tasks }),
+    });
+    assert.equal(answer.status, 200, await answer.text());
+  }
+}
+
+interface Follower {
+  readonly id: string;
+  readonly lastContactMs: number;
+}
+
+/** Ms since the leader heard of a follower. */
+async function contactMs(leader: ClusterNode, id: string): Promise<number | null> {
+  const answer = await fetch(`${leader.url}/v1/raft/status`);
+  const { groups } = (await answer.json()) as {
+    readonly groups: readonly { readonly followers: readonly Follower[] }[];
+  };
+  return groups[0]?.followers.find((follower) => follower.id === id)?.lastContactMs ?? null;
+}
+
+test("R19: 200 MB go over a line of 10 Mbit/s, and nobody is elected meanwhile", async (t) => {
+  cluster = await Cluster.start({ proxies: true });
+  const ledger = new Ledger(cluster);
+  ledger.start(2, 2);
+  await ledger.progress();
+  const leader = await cluster.leader();
+  const [follower] = await cluster.followers();
+  assert.ok(follower);
+  await follower.kill();
+  await fill(leader);
+  const term = await cluster.term();
+  for (const [name, proxy] of cluster.proxies) {
+    if (name.endsWith(`>${follower.id}`)) proxy.setLine({ bitsPerSecond }, "target");
+    if (name.startsWith(`${follower.id}>`)) proxy.setLine({ bitsPerSecond }, "dialler");
+  }
+  const fromMs = performance.now();
+  await follower.launch();
+  const gaps: number[] = [];
+  const { commitIndex } = (await leader.groups())[0] ?? { commitIndex: 0 };
+  await cluster.until(
+    "the follower has everything",
+    async () => {
+      const groups = await follower.groups().catch(() => []);
+      const gap = groups.length > 0 ? await contactMs(leader, follower.id) : null;
+      if (gap !== null) gaps.push(gap);
+      return (groups[0]?.appliedIndex ?? 0) >= commitIndex ? true : null;
+    },
+    600_000,
+  );
+  const seconds = Math.round((performance.now() - fromMs) / 1_000);
+  gaps.sort((a, b) => a - b);
+  const at = (share: number) => gaps[Math.floor((gaps.length - 1) * share)] ?? 0;
+  t.diagnostic(
+    `${seconds} s; heartbeat gaps of ${gaps.length}: ${at(0.5)} ms (median), ${at(0.999)} ms (99.9 %)`,
+  );
+  const bytes = cluster.proxies.get(`${leader.id}>${follower.id}`)?.passed("target") ?? 0;
+  assert.ok(bytes > batches * tasksPerBatch * payloadBytes * 0.9, `${bytes} bytes passed`);
+  assert.match(follower.log, /takes the state from the leader/);
+  assert.ok(gaps.length > 100);
+  // an election begins after 300 ms of silence
+  assert.ok(at(0.999) < 300, `${at(0.999)} ms`);
+  assert.equal(await cluster.term(), term, "nobody is elected");
+  for (const proxy of cluster.proxies.values()) proxy.setLine({}, ...directions);
+  await ledger.verify();
+});
