@@ -38,7 +38,7 @@ async function begin(): Promise<readonly [Cluster, Ledger]> {
   cluster = started;
   const ledger = new Ledger(started);
   ledger.start(2, 2);
-  await ledger.progress();
+  await ledger.progress(20);
   return [started, ledger];
 }
 

@@ -95,7 +95,7 @@ test("R18: five grow out of three while the newcomers and the leader are killed,
   cluster = await Cluster.start();
   const ledger = new Ledger(cluster);
   ledger.start(2, 2);
-  await ledger.progress();
+  await ledger.progress(20);
   const newcomers: ClusterNode[] = [];
   for (const id of ["n4", "n5"]) {
     const node = await cluster.prepare(id);

@@ -47,7 +47,7 @@ test("R19: 200 MB go over a line of 10 Mbit/s, and nobody is elected meanwhile",
   cluster = await Cluster.start({ proxies: true });
   const ledger = new Ledger(cluster);
   ledger.start(2, 2);
-  await ledger.progress();
+  await ledger.progress(20);
   const leader = await cluster.leader();
   const [follower] = await cluster.followers();
   assert.ok(follower);
