@@ -36,10 +36,11 @@ export class CommitStall {
 
 function bestVoter(index: LogIndex, status: RaftStatus): StoreId | null {
   if (status.transferee !== NO_ONE) return null;
-  const able = status.progress.filter(
-    ({ id, isLearner, recentActive, match }) =>
-      id !== status.id && !isLearner && recentActive && match >= index,
-  );
+  const voters = status.progress.filter(({ isLearner }) => !isLearner);
+  const active = voters.filter(({ id, recentActive }) => id !== status.id && recentActive);
+  // Its own vote would wait for the same disk: the others must be able to elect without it.
+  if (active.length * 2 <= voters.length) return null;
+  const able = active.filter(({ match }) => match >= index);
   able.sort((a, b) => b.match - a.match || a.id - b.id);
   return able[0]?.id ?? null;
 }

@@ -64,6 +64,11 @@ test("nobody is handed to who has it not, is silent, or does not vote", () => {
   assert.deepEqual(decisions(5, () => status(learner)).at(-1), null);
 });
 
+test("nobody is handed to whom the others can not elect without this one", () => {
+  const others = [member(2, 6), member(3, 6, { recentActive: false })];
+  assert.equal(decisions(5, () => status(others)).at(-1), null);
+});
+
 test("while it is being handed over nobody else is asked", () => {
   assert.equal(decisions(5, () => status([member(2, 6), member(3, 6)], 2)).at(-1), null);
 });
