@@ -147,18 +147,20 @@ async function getResult(
   const { waitSeconds = 0, consistency } = options;
   const { clock } = requester;
   const endMs = clock.monotonicMs() + waitSeconds * 1000;
-  for (let round = 0, seconds = waitSeconds; ; round++) {
+  for (let round = 0; ; round++) {
+    const left = Math.max(0, endMs - clock.monotonicMs());
+    const seconds = round === 0 ? waitSeconds : Math.floor(left / 1000);
     const query = { waitSeconds: seconds, consistency: asked(consistency) };
     const path = withQuery(`${taskPath(id)}/result`, query);
     const request = { ...reading(path), serverMs: seconds * 1000 };
     const body = await requester.request(request, options);
     const result = fieldOf(body, "result") ?? null;
-    seconds = Math.floor((endMs - clock.monotonicMs()) / 1000);
-    if (result !== null || seconds < 1) {
+    const pauseMs = backoffMs(round, random);
+    if (result !== null || clock.monotonicMs() + pauseMs + 1000 > endMs) {
       const task = readTask(fieldOf(body, "task"));
       return { task, result: result === null ? null : readResult(result) };
     }
-    await requester.pause(backoffMs(round, random), options.signal);
+    await requester.pause(pauseMs, options.signal);
   }
 }
 
