@@ -29,8 +29,13 @@ export const clientLimits = {
    */
   clientPingMs: 2_000,
   clientPingAnswerMs: 3_000,
-  /** Refusals with no_leader in a row after which a client looks elsewhere: the node may be cut off. */
-  clientNoLeaderTries: 3,
+  /**
+   * Refusals with no_leader in a row after which a client looks elsewhere, and ms for which a worker's
+   * heartbeats are refused so: the node may be cut off. With the waits between them the refusals take
+   * 1.5 to 3 s, longer than an election.
+   */
+  clientNoLeaderTries: 6,
+  clientNoLeaderMs: 2_000,
   /** Ms a stream must have lived for the next loss of it to count as the first one. */
   clientSteadyMs: 5_000,
   /** Ms without the ack of a frame after which a client may take its stream for dead. */

@@ -4,7 +4,8 @@
  */
 import type { SettleAcks } from "../api/received-ack-coder.ts";
 import type { TimerHandle } from "../base/effects.ts";
-import { errorOfAck, QuorumQError } from "./errors.ts";
+import { limits } from "../base/limits.ts";
+import { type ClientErrorCode, errorOfAck, QuorumQError } from "./errors.ts";
 import type { HeldTask } from "./held-task.ts";
 import { nextTry } from "./retry.ts";
 import type { Settler } from "./settler.ts";
@@ -26,8 +27,8 @@ export interface LeaseDeps {
 export class LeaseKeeper {
   private readonly deps: LeaseDeps;
   private timer: TimerHandle | null = null;
-  /** Heartbeats refused for now in a row on the present stream. */
-  private refusals = 0;
+  /** Since when heartbeats on the present stream are told that nobody leads; -1: they are not. */
+  private leaderlessSinceMs = -1;
 
   constructor(deps: LeaseDeps) {
     this.deps = deps;
@@ -41,7 +42,7 @@ export class LeaseKeeper {
 
   /** A new stream: whether the leases outlived the old one only the server knows. */
   opened(): void {
-    this.refusals = 0;
+    this.leaderlessSinceMs = -1;
     for (const held of this.deps.live.values()) this.beat(held, undefined);
   }
 
@@ -61,7 +62,7 @@ export class LeaseKeeper {
     const { live, lose, stream, effects, leaseMs } = this.deps;
     const held = live.get(acks.taskIds[0] ?? "");
     const failure = acks.failures[0];
-    if (failure === undefined) this.refusals = 0;
+    if (failure === undefined) this.leaderlessSinceMs = -1;
     if (held === undefined) return;
     if (failure === undefined) {
       held.renewed();
@@ -72,13 +73,22 @@ export class LeaseKeeper {
       lose(held, leaseLost(error));
       return;
     }
-    const tries = ++this.refusals;
-    if (nextTry({ code: error.code, tries, isRepeatable: true }) === "elsewhere") {
+    if (this.isCutOff(error.code)) {
       stream.move(error);
     } else {
       held.renewAtMs = effects.clock.monotonicMs() + leaseMs / 12;
       this.watch();
     }
+  }
+
+  /** Refusals come in bursts, one per task: only their time tells an election from a cut. */
+  private isCutOff(code: ClientErrorCode): boolean {
+    if (code !== "no_leader") {
+      return nextTry({ code, tries: 1, isRepeatable: true }) === "elsewhere";
+    }
+    const nowMs = this.deps.effects.clock.monotonicMs();
+    if (this.leaderlessSinceMs < 0) this.leaderlessSinceMs = nowMs;
+    return nowMs - this.leaderlessSinceMs >= limits.clientNoLeaderMs;
   }
 
   stop(): void {

@@ -51,6 +51,12 @@ async function work(effects?: ManualEffects): Promise<Worker & { readonly errors
   return Object.assign(worker, { errors });
 }
 
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
 function withEffects(effects: ManualEffects | undefined) {
   return effects === undefined ? {} : { effects };
 }
@@ -73,6 +79,49 @@ describe("a worker", () => {
     first.addTask("mail", "1");
     await second.until(() => second.settlesOf("result_batch").length === 1);
     assert.equal(first.settlesOf("result_batch").length, limits.clientNoLeaderTries);
+  });
+});
+
+describe("a worker with several tasks", () => {
+  test("stays while a burst of heartbeats finds no leader, and leaves when it lasts", async () => {
+    const effects = new ManualEffects();
+    let finish = (): void => undefined;
+    const finished = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const worker = createWorker(
+      { endpoints: endpoints.slice(0, 1), effects },
+      { handler: () => finished, leaseSeconds: 30, concurrency: 5 },
+    );
+    open.push({ close: () => worker.stop() });
+    await worker.start();
+    const allStarted = new Promise<void>((resolve) => {
+      let started = 0;
+      worker.on("started", () => {
+        started++;
+        if (started === 5) resolve();
+      });
+    });
+    for (let i = 0; i < 5; i++) first.addTask("mail", "1");
+    await allStarted;
+    first.refuseSettles.set("heartbeat", "no_leader");
+    let refused = first.settlesOf("heartbeat").length;
+    effects.advance(10_000);
+    await first.until(() => first.settlesOf("heartbeat").length >= refused + 5);
+    refused = first.settlesOf("heartbeat").length;
+    for (let i = 0; i < 20; i++) await turn();
+    assert.equal(first.workers.size, 1);
+    // the next round is the first that comes long after the first refusal
+    while (first.workers.size > 0) {
+      effects.advance(100);
+      await turn();
+    }
+    first.refuseSettles.clear();
+    finish();
+    while (second.settlesOf("result_batch").length === 0) {
+      effects.advance(10);
+      await turn();
+    }
   });
 });
 
