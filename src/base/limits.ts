@@ -297,6 +297,8 @@ export const limits = {
   rejoinMs: 500,
   /** Ms that a stopping node waits for others to lead what it led. */
   handOverMs: 2_000,
+  /** How often it looks whether it leads anything again. */
+  retreatMs: 100,
   /** Ms after which a leader hands over whose write to its disk has not ended while another's has. */
   commitStallMs: 1_000,
   /** How often it is seen to that leaders are spread, and how long a node must have been there. */

@@ -21,6 +21,7 @@ import { type LeaderBalance, startLeaderBalance } from "./leader-balance.ts";
 import type { NodeEffects } from "./lifecycle.ts";
 import { MemberService } from "./member-service.ts";
 import { type Rejoin, startRejoin } from "./rejoin.ts";
+import { type Retreat, startRetreat } from "./retreat.ts";
 
 const handOverPollMs = 5;
 
@@ -60,8 +61,11 @@ export interface Network {
    * @throws if the address cannot be bound
    */
   start(open: (start: LogStart | null) => Promise<void>): Promise<void>;
-  /** Lets others lead what this node leads, as far as they can, within a time. */
-  handOver(shards: readonly Shard[]): Promise<void>;
+  /**
+   * Lets others lead what this node leads: resolves when they do, as far as they can, within a time.
+   * What comes back is handed over again, until `stop`.
+   */
+  handOver(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -97,6 +101,7 @@ export function createNetwork(deps: NetworkDeps, options: NetworkOptions): Netwo
   const members = new MemberService({ cluster, view, shards, clock, timers });
   let balance: LeaderBalance | null = null;
   let rejoin: Rejoin | null = null;
+  let retreat: Retreat | null = null;
   return {
     ...{ transport, link, view, members, places: null },
     requested: (request) => members.requested(request),
@@ -109,35 +114,22 @@ export function createNetwork(deps: NetworkDeps, options: NetworkOptions): Netwo
       if (config.rejoin) rejoin = startRejoin({ cluster, calls, timers, logger });
       balance = startLeaderBalance({ cluster, shards, clock, timers, logger });
     },
-    async handOver(all) {
+    async handOver() {
       balance?.stop();
-      const led = all.filter((shard) => shard.leads);
-      for (const shard of led) transferAway(shard, cluster);
+      retreat ??= startRetreat({ shards, cluster, timers });
       const until = clock.monotonicMs() + limits.handOverMs;
-      while (led.some((shard) => shard.leads) && clock.monotonicMs() < until) {
+      while (retreat.isUnderWay && clock.monotonicMs() < until) {
         await new Promise<void>((resolve) => timers.after(handOverPollMs, resolve));
       }
     },
     async stop() {
+      retreat?.stop();
       rejoin?.stop();
       cluster.stop();
       calls.stop();
       await transport.close();
     },
   };
-}
-
-/** Lets the voter that is closest behind lead a shard. */
-function transferAway({ consensus }: Shard, cluster: Cluster): void {
-  const { raft } = consensus;
-  const able = raft
-    .status()
-    .progress.filter(
-      ({ id, isLearner }) => id !== raft.id && !isLearner && cluster.isConnected(id),
-    );
-  able.sort((a, b) => b.match - a.match);
-  const [next] = able;
-  if (next) consensus.transferTo(next.id);
 }
 
 function peersOf(config: Config, selfId: string): NodeAddress[] {

@@ -337,9 +337,8 @@ class QueueNode implements ManagedNode {
 
   async stop(): Promise<void> {
     if (this.stopped) return;
-    const shards = this.replicas.map(({ shard }) => shard);
     // Others lead first: no create of anybody waits for the ends of this node's streams.
-    await this.network?.handOver(shards);
+    await this.network?.handOver();
     this.router?.drain();
     this.http?.drain();
     await Promise.all([
@@ -349,7 +348,7 @@ class QueueNode implements ManagedNode {
     ]);
     await this.settleDown();
     // What came back to it meanwhile.
-    await this.network?.handOver(shards);
+    await this.network?.handOver();
     this.stopped = true;
     await this.opening;
     for (const replica of this.replicas) await replica.close();
