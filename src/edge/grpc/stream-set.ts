@@ -3,7 +3,7 @@ import { status } from "@grpc/grpc-js";
 import type { WireNode } from "../../api/proto-events.ts";
 import type { Clock, TimerHandle, Timers } from "../../base/effects.ts";
 import { limits } from "../../base/limits.ts";
-import type { CancelNotice } from "../../router/router.ts";
+import type { CancelNotice, Router } from "../../router/router.ts";
 import { brokenProtocol, type EndStatus } from "./error-mapper.ts";
 import type { ProducerStream } from "./producer-stream.ts";
 import { WorkerStream } from "./worker-stream.ts";
@@ -12,19 +12,27 @@ export type AnyStream = ProducerStream | WorkerStream;
 
 const stopping: EndStatus = { code: status.UNAVAILABLE, details: "the node is stopping" };
 
+interface StreamSetDeps {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly router: Pick<Router, "health">;
+}
+
 export class StreamSet {
   private readonly streams = new Set<AnyStream>();
   /** Worker streams by tenant and worker id, for cancels. */
   private readonly workers = new Map<string, Set<WorkerStream>>();
   private readonly clock: Clock;
   private readonly timers: Timers;
+  private readonly router: StreamSetDeps["router"];
   private timer: TimerHandle | null = null;
   private isDraining = false;
   private whenEmpty: (() => void)[] = [];
 
-  constructor(deps: { readonly clock: Clock; readonly timers: Timers }) {
+  constructor(deps: StreamSetDeps) {
     this.clock = deps.clock;
     this.timers = deps.timers;
+    this.router = deps.router;
   }
 
   /** Why no further stream is taken, or null. */
@@ -74,6 +82,7 @@ export class StreamSet {
     this.timer = this.timers.after(limits.grpcSweepMs, () => {
       const nowMs = this.clock.monotonicMs();
       for (const stream of this.streams) stream.core.check(nowMs);
+      if (this.isDraining) this.tellDrain();
       also();
       this.watch(also);
     });
@@ -82,9 +91,15 @@ export class StreamSet {
   /** Resolves when the last stream has ended. */
   drain(): Promise<void> {
     this.isDraining = true;
-    for (const stream of this.streams) stream.drain();
+    this.tellDrain();
     if (this.streams.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.whenEmpty.push(resolve));
+  }
+
+  /** Again and again: shards that could not be handed over at first may be led elsewhere by now. */
+  private tellDrain(): void {
+    const { isLeader } = this.router.health();
+    for (const stream of this.streams) stream.drain(isLeader);
   }
 
   close(): void {

@@ -77,12 +77,13 @@ export class WorkerStream {
   }
 
   /**
-   * The node stops: waiting Readys are void. Ends as soon as the worker holds no lease, or at once
-   * where others lead: the worker takes its leases along to them.
+   * The node stops: waiting Readys are void. Ends as soon as the worker holds no lease; where the
+   * node leads nothing, one that follows leaders goes at once and takes its leases along to them.
+   * May be called again when that has changed.
    */
-  drain(): void {
+  drain(leadsAny: boolean): void {
     this.isDraining = true;
-    if (!this.deps.router.health().isLeader) this.leavesWithLeases = true;
+    if (!leadsAny && this.core.followsLeader) this.leavesWithLeases = true;
     this.cancelClaims();
     this.slots.clear();
     this.deferred = [];
@@ -270,8 +271,8 @@ export class WorkerStream {
   private failReady(error: QueueError): void {
     if (!this.core.isOpen) return;
     this.core.sendError(error);
-    const isAbroad = error.code === "not_leader" || error.code === "no_leader";
-    if (!isAbroad || !this.core.followsLeader) this.core.end(statusOfReady(error));
+    const isHere = !isAbroad(errorCodes[error.code].number);
+    if (isHere || !this.core.followsLeader) this.core.end(statusOfReady(error));
     else this.leavesWithLeases = true;
   }
 
@@ -305,7 +306,7 @@ export class WorkerStream {
     for (let i = 0; i < frame.count; i++) {
       const code = results.codes[at + i] as number;
       const isGone = code === errorCodes.lease_lost.number || code === errorCodes.not_found.number;
-      if (code === errorCodes.not_leader.number) this.leavesWithLeases = true;
+      if (isAbroad(code)) this.leavesWithLeases = true;
       if (code !== 0 && !isGone) continue;
       const from = frame.idFrom[i] as number;
       if (!parseTaskIdAscii(frame.buffer, from, frame.idTo[i] as number, this.scratch)) continue;
@@ -357,4 +358,9 @@ export class WorkerStream {
 /** Nobody is left to be told; a lease that is over already needs no handing back. */
 function ignoreResults(): void {
   return;
+}
+
+/** Codes for a shard that is led elsewhere, or by nobody that this node knows. */
+function isAbroad(code: number): boolean {
+  return code === errorCodes.not_leader.number || code === errorCodes.no_leader.number;
 }

@@ -111,13 +111,16 @@ test("drain: a worker that holds a lease may settle it first", async () => {
   await drained;
 });
 
-test("drain: where others lead, a worker goes at once and takes its leases along", async () => {
-  const stream = await worker(on, { releaseOnClose: true });
+test("drain: where others lead, a worker that follows them takes its leases along", async () => {
+  const stream = await worker(on, { releaseOnClose: true, followLeader: true });
   make(1);
   await takeOne(stream);
   const before = on.router.settled.length;
+  const drained = on.server.drain();
+  // what could not be handed over at first is, a moment later
   on.router.isLeader = false;
-  await on.server.drain();
+  on.advance(1_000);
+  await drained;
   on.router.isLeader = true;
   assert.equal((await stream.next()).kind, "error");
   assert.equal((await stream.ended).code, 14);
@@ -157,21 +160,26 @@ test("who was told that the node leads nothing takes the leases along, until tas
   }
 });
 
-test("who was told by an ack that another node leads takes the leases along", async () => {
-  const stream = await worker(on, { releaseOnClose: true, followLeader: true });
-  make(1);
-  const task = await takeOne(stream);
-  on.router.failWith = new QueueError("not_leader", "n2 leads", {
+for (const error of [
+  new QueueError("not_leader", "n2 leads", {
     leader: { shard: 0, term: 3, leaderId: "n2", leaderHttp: "", leaderGrpc: "h:1" },
+  }),
+  new QueueError("no_leader", "no leader is known"),
+]) {
+  test(`who was told ${error.code} by an ack takes the leases along`, async () => {
+    const stream = await worker(on, { releaseOnClose: true, followLeader: true });
+    make(1);
+    const task = await takeOne(stream);
+    on.router.failWith = error;
+    const before = on.router.settled.length;
+    stream.send(complete(task.id, task.leaseToken));
+    await stream.next();
+    on.router.failWith = null;
+    stream.send(ready(1, ["none"]));
+    await until(() => on.router.claims.size === 1, "the claim waits");
+    stream.cancel();
+    await until(() => on.router.claims.size === 0, "the server knows of the end");
+    const released = on.router.settled.slice(before).filter(({ kind }) => kind === "release");
+    assert.equal(released.length, 0);
   });
-  const before = on.router.settled.length;
-  stream.send(complete(task.id, task.leaseToken));
-  await stream.next();
-  on.router.failWith = null;
-  stream.send(ready(1, ["none"]));
-  await until(() => on.router.claims.size === 1, "the claim waits");
-  stream.cancel();
-  await until(() => on.router.claims.size === 0, "the server knows of the end");
-  const released = on.router.settled.slice(before).filter(({ kind }) => kind === "release");
-  assert.equal(released.length, 0);
-});
+}
