@@ -40,9 +40,9 @@ export function create(state: State, command: CreateCommand): CreateResult {
     queue,
     priority: command.priority,
     createdAt: state.counters.timeMs,
-    requestHash: command.requestHash ? Buffer.from(command.requestHash) : null,
+    requestHash: command.requestHash ? state.kept.copy(command.requestHash) : null,
     columns: state.columns.allocate(command.count),
-    inlineRecords: inline ? Buffer.from(command.records) : null,
+    inlineRecords: inline ? state.kept.copy(command.records) : null,
     recordBytes: command.records.length,
   });
   const runAt = fillColumns(state, run, command.records);

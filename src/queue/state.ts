@@ -9,6 +9,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { DecodeError } from "../base/bytes.ts";
+import { KeptBytes } from "../base/kept-bytes.ts";
 import type { Settings } from "./command.ts";
 import { DueIndex } from "./due-index.ts";
 import { prefixes, u32Text } from "./keys.ts";
@@ -159,6 +160,7 @@ export class State {
   readonly loadedRanges = new Map<string, readonly string[]>();
   readonly overlay = new Overlay();
   readonly columns = new ColumnAllocator();
+  readonly kept = new KeptBytes();
   readonly due: DueIndex;
   readonly retention: DueIndex;
   dirtyRuns: Run[] = [];
