@@ -36,7 +36,7 @@ after(() => build.remove());
 async function begin(): Promise<readonly [Cluster, Ledger]> {
   const started = await Cluster.start({ script: build.script, envOf: (id) => build.env(id) });
   cluster = started;
-  const ledger = new Ledger(started);
+  const ledger = new Ledger(started, 200);
   ledger.start(2, 2);
   await ledger.progress(20);
   return [started, ledger];

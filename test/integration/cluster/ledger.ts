@@ -30,9 +30,12 @@ export class Ledger {
   private over = false;
   private producing = true;
   private number = 0;
+  private readonly backlogMax: number;
 
-  constructor(cluster: Cluster) {
+  /** @param backlogMax - tasks that may wait: few, if all is to be drained soon after the fault */
+  constructor(cluster: Cluster, backlogMax = 2_000) {
     this.cluster = cluster;
+    this.backlogMax = backlogMax;
     cluster.onStop(() => {
       this.over = true;
       this.producing = false;
@@ -91,7 +94,7 @@ export class Ledger {
         if (answer && !mayRetry(answer)) this.problem("create", answer);
         await this.pause(10);
       }
-      if (this.created.size - this.settled.size > 2_000) await this.pause(20);
+      if (this.created.size - this.settled.size > this.backlogMax) await this.pause(20);
     }
   }
 

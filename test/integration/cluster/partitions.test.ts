@@ -14,7 +14,7 @@ afterEach(() => cluster.stop());
 
 async function begin(nodes = 3): Promise<Ledger> {
   cluster = await Cluster.start({ nodes, proxies: true });
-  const ledger = new Ledger(cluster);
+  const ledger = new Ledger(cluster, 200);
   ledger.start();
   await ledger.progress();
   return ledger;

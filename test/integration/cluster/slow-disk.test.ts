@@ -25,7 +25,7 @@ async function start(of: SlowDisks): Promise<Cluster> {
 test("R20: a leader whose disk is slow hands over, and is left in peace", async (t) => {
   if (!disks) return t.skip(reason);
   const world = await start(disks);
-  const ledger = new Ledger(world);
+  const ledger = new Ledger(world, 200);
   ledger.start();
   await ledger.progress();
   const leader = await world.leader();

@@ -26,7 +26,7 @@ async function stall(
 
 test("R21: a leader that stands still for 200 ms of each second goes on to lead", async () => {
   cluster = await Cluster.start();
-  const ledger = new Ledger(cluster);
+  const ledger = new Ledger(cluster, 200);
   ledger.start();
   await ledger.progress();
   const term = await cluster.term();
@@ -40,7 +40,7 @@ test("R21: a leader that stands still for 200 ms of each second goes on to lead"
 
 test("R21: a leader with a fifth of a processor serves slowly, or another one leads", async (t) => {
   cluster = await Cluster.start();
-  const ledger = new Ledger(cluster);
+  const ledger = new Ledger(cluster, 200);
   ledger.start();
   await ledger.progress();
   const leader = await cluster.leader();
