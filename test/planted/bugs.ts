@@ -227,4 +227,11 @@ export const planted: readonly Planted[] = [
     find: "if (proposal.term === entry.term) return proposal.sinks;",
     put: "if (proposal.term <= entry.term) return proposal.sinks;",
   },
+  {
+    id: "P4",
+    what: "a nack is answered, and the lease goes on",
+    file: `${queue}/settle.ts`,
+    find: "        this.keepResult(place, index, reader.errorTo > reader.errorFrom);\n",
+    put: "        if (reader.ms >= 0) return;\n",
+  },
 ];

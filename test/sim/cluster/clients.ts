@@ -56,7 +56,8 @@ export class Producer {
   private create(keys: readonly string[], delayMs: number): void {
     const { sim, random } = this;
     sim.atWork.add(this);
-    for (const key of keys) sim.checks.asked(key, sim.time.nowUs, delayMs);
+    const { nowUs } = sim.time;
+    for (const key of keys) sim.checks.asked(key, nowUs, delayMs);
     ask<readonly string[]>(
       sim,
       (router, done) => {
@@ -71,7 +72,9 @@ export class Producer {
           for (const [i, key] of keys.entries()) {
             if (results.codes[i] === 0) {
               sim.counts.acknowledged++;
-              sim.checks.acknowledged(key, formatTaskId(results.ids, 16 * i));
+              const id = formatTaskId(results.ids, 16 * i);
+              sim.checks.acknowledged(key, id);
+              sim.histories.created(id, nowUs);
             } else left.push(key);
           }
           done(left);
@@ -115,6 +118,7 @@ export class Worker {
     }
     sim.atWork.add(this);
     const workerId = `${this.name}#${this.number++}`;
+    const { nowUs } = sim.time;
     ask<readonly Held[]>(
       sim,
       (router, done) => {
@@ -126,7 +130,7 @@ export class Worker {
             return;
           }
           sim.counts.acknowledged++;
-          done(outcome.grants.flatMap((grant) => this.take(grant)));
+          done(outcome.grants.flatMap((grant) => this.take(grant, nowUs)));
         });
       },
       (held) => {
@@ -136,20 +140,17 @@ export class Worker {
     );
   }
 
-  private take(grant: Grant): Held[] {
-    const { ids, count, leaseToken, block, payloadFrom, payloadTo, attempts } = grant;
+  private take(grant: Grant, calledUs: number): Held[] {
+    const { sim } = this;
+    const { ids, count, leaseToken: token, block, payloadFrom, payloadTo } = grant;
     return Array.from({ length: count }, (_, i) => {
       const id = Buffer.from(ids.subarray(16 * i, 16 * i + 16));
+      const name = formatTaskId(id);
       const payload = block.toString("utf8", payloadFrom[i], payloadTo[i]);
-      const { nowUs } = this.sim.time;
-      this.sim.checks.delivered(
-        nowUs,
-        formatTaskId(id),
-        payload,
-        leaseToken,
-        attempts[i] as number,
-      );
-      return { id, token: leaseToken };
+      const attempts = grant.attempts[i] as number;
+      sim.checks.delivered(sim.time.nowUs, name, payload, token, attempts);
+      sim.histories.claimed(name, calledUs, token, attempts);
+      return { id, token };
     });
   }
 
@@ -166,33 +167,20 @@ export class Worker {
 
   private settle(held: readonly Held[], workerId: string): void {
     const { sim, random } = this;
-    const nacks = !sim.draining && random.chance(0.15);
+    const kind = !sim.draining && random.chance(0.15) ? "nack" : "complete";
     ask<boolean>(
       sim,
       (router, done) => {
         const batch = router.settleBatch("t", workerId);
-        const stale = held.map(({ id, token }) => sim.checks.isStale(formatTaskId(id), token));
+        const told = held.map((one) => this.settling(one, kind));
         for (const { id, token } of held) {
-          if (nacks) batch.nack(id, 0, token, 50, "again");
+          if (kind === "nack") batch.nack(id, 0, token, 50, "again");
           else batch.complete(id, 0, token, null);
         }
-        batch.send((results) => {
-          let isOver = true;
-          for (const [i, { id, token }] of held.entries()) {
-            const code = results.codes[i];
-            if (code === 0) {
-              const isRepeated = sim.checks.settled.get(formatTaskId(id)) === token;
-              must(
-                !stale[i] || isRepeated,
-                "a stale token settles nothing",
-                formatTaskId(id),
-                token,
-              );
-              sim.counts.acknowledged++;
-              if (!nacks) sim.checks.settled.set(formatTaskId(id), token);
-            } else if (code !== errorCodes.lease_lost.number) isOver = false;
-          }
-          done(isOver);
+        batch.send(({ codes }) => {
+          const codeOf = (i: number) => codes[i] as number;
+          for (const [i, tell] of told.entries()) tell(codeOf(i));
+          done(held.every((_, i) => codeOf(i) === 0 || codeOf(i) === errorCodes.lease_lost.number));
         });
       },
       (isOver) => {
@@ -201,6 +189,24 @@ export class Worker {
         else sim.time.after(random.around(50_000), () => this.settle(held, workerId));
       },
     );
+  }
+
+  /** @returns what is told of the answer's code */
+  private settling({ id, token }: Held, kind: "nack" | "complete"): (code: number) => void {
+    const { checks, histories, counts } = this.sim;
+    const name = formatTaskId(id);
+    const isStale = checks.isStale(name, token);
+    const tell = histories.settling(name, kind, token);
+    return (code) => {
+      if (code === 0) {
+        const isRepeated = checks.settled.get(name) === token;
+        must(!isStale || isRepeated, "a stale token settles nothing", name, token);
+        counts.acknowledged++;
+        if (kind === "complete") checks.settled.set(name, token);
+        tell("done");
+      } else if (code === errorCodes.lease_lost.number) tell("lease_lost");
+      else tell(code === errorCodes.no_leader.number ? "nothing" : "unknown");
+    };
   }
 }
 
@@ -228,12 +234,14 @@ export class Reader {
   private read(id: string): void {
     const { sim } = this;
     const wasSettled = sim.checks.settled.has(id);
+    const { nowUs } = sim.time;
     const bytes = Buffer.from(id.replaceAll("-", ""), "hex");
     ask<null>(
       sim,
       (router, done) => {
         router.task("t", bytes, "linearizable").then(
-          ({ state }) => {
+          ({ state, attempts }) => {
+            sim.histories.read(id, nowUs, { state, attempts });
             sim.guard(() => {
               must(!wasSettled || state === "completed", "reads are not stale", id, state);
             });
@@ -242,6 +250,7 @@ export class Reader {
           },
           (error: unknown) => {
             const code = error instanceof QueueError ? error.code : String(error);
+            if (code === "not_found") sim.histories.read(id, nowUs, null);
             sim.guard(() => must(code !== "not_found", "reads see what was acknowledged", id));
             done(null);
           },

@@ -19,6 +19,8 @@ import { SimNet } from "./net.ts";
 import { RaftWatch } from "./raft-watch.ts";
 import { type ClusterScenario, clusterScenario } from "./scenario.ts";
 import { SimNode } from "./sim-node.ts";
+import { StateWatch } from "./state-watch.ts";
+import { TaskHistories } from "./task-history.ts";
 
 const drainMs = 60_000;
 /** How often it is looked whether a phase is over. */
@@ -33,6 +35,7 @@ export class ClusterSim {
   readonly time = new VirtualTime();
   readonly net: SimNet;
   readonly checks: Checks;
+  readonly histories: TaskHistories;
   readonly nodes: SimNode[] = [];
   readonly shardIds: readonly ShardId[];
   readonly operator: MemberOperator;
@@ -45,6 +48,7 @@ export class ClusterSim {
   private readonly spares: SimNode[] = [];
   private readonly broken = new Set<SimNode>();
   private readonly watch: RaftWatch;
+  private readonly states: StateWatch;
   private readonly nemesis: Nemesis;
   private readonly random: Stream;
   private readonly log: ((line: string) => void) | null;
@@ -58,10 +62,12 @@ export class ClusterSim {
     this.random = new Stream(seed, "cluster");
     this.clientRandom = new Stream(seed, "clients");
     this.checks = new Checks(scenario, (line) => this.trace(line));
+    this.histories = new TaskHistories(() => this.time.nowUs);
     this.net = new SimNet(this.time, new Stream(seed, "net"), scenario.net);
     this.net.onRejected = (text) => this.fail(new Error(`a node was refused: ${text}`));
     this.shardIds = Array.from({ length: shards }, (_, i) => toShardId(i));
     this.watch = new RaftWatch(this.nodes, this.shardIds);
+    this.states = new StateWatch(this.nodes);
     this.net.onSent = (...frame) => this.guard(() => this.watch.sent(...frame));
     this.operator = new MemberOperator(this);
     this.nemesis = new Nemesis(this);
@@ -236,8 +242,9 @@ export class ClusterSim {
     });
   }
 
-  /** After the stop: what lies on the disks. */
+  /** After the stop: what lies on the disks, and what clients saw. */
   compare(): void {
+    this.histories.check();
     for (const shard of this.shardIds) sameRows([...this.operator.members], shard);
   }
 
@@ -253,7 +260,10 @@ export class ClusterSim {
     };
     look();
     await this.time.run(() => {
-      this.guard(() => this.watch.look());
+      this.guard(() => {
+        this.watch.look();
+        this.states.look();
+      });
       this.nemesis.step();
       return isOver || this.failure !== null;
     });
