@@ -8,7 +8,7 @@ import { directions } from "../fault-proxy.ts";
 
 const payloadBytes = 60_000;
 const tasksPerBatch = 100;
-const batches = 34;
+const tasksCount = 3_400;
 /** Of each connection; those of control and of appends are lines of their own. */
 const bitsPerSecond = 10_000_000;
 let cluster: Cluster;
@@ -16,7 +16,7 @@ let cluster: Cluster;
 afterEach(() => cluster.stop());
 
 async function fill(node: ClusterNode): Promise<void> {
-  for (let batch = 0; batch < batches; batch++) {
+  for (let made = 0; made < tasksCount; ) {
     const tasks = Array.from({ length: tasksPerBatch }, () => ({
       command: "bulk",
       // nothing that a store could press together
@@ -27,7 +27,9 @@ async function fill(node: ClusterNode): Promise<void> {
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ tasks }),
     });
-    assert.equal(answer.status, 200, await answer.text());
+    const { results } = (await answer.json()) as { readonly results: readonly object[] };
+    // a busy node refuses some of them
+    made += results.filter((result) => "task" in result).length;
   }
 }
 
@@ -82,11 +84,11 @@ test("R19: 200 MB go over a line of 10 Mbit/s, and nobody is elected meanwhile",
   );
   const bytes = cluster.proxies.get(`${leader.id}>${follower.id}`)?.passed("target") ?? 0;
   assert.match(follower.log, /takes the state from the leader/);
-  assert.ok(bytes > batches * tasksPerBatch * payloadBytes * 0.9, `${bytes} bytes passed`);
   assert.ok(gaps.length > 100);
   // the bar is 200 ms for 99.9 % on a machine of its own; an election begins after 300 ms of silence
   assert.ok(at(0.99) < 300, `${at(0.99)} ms`);
   assert.equal(await cluster.term(), term, "nobody is elected");
+  assert.ok(bytes > tasksCount * payloadBytes * 0.9, `${bytes} bytes passed`);
   for (const proxy of cluster.proxies.values()) proxy.setLine({}, ...directions);
   await ledger.verify();
 });
