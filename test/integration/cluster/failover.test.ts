@@ -15,7 +15,7 @@ test("R1: the leader is killed again and again; nothing acknowledged is lost", a
   const ledger = new Ledger(cluster);
   ledger.start();
   const gaps: number[] = [];
-  for (let i = 0; i < (all ? 20 : 5); i++) {
+  for (let i = 0; i < (all ? 20 : 3); i++) {
     await ledger.progress();
     const leader = await cluster.leader();
     await leader.kill();
@@ -33,7 +33,7 @@ test("R2: followers are killed again and again; clients see nothing of it", asyn
   cluster = await Cluster.start();
   const ledger = new Ledger(cluster);
   ledger.start();
-  for (let i = 0; i < (all ? 20 : 3); i++) {
+  for (let i = 0; i < (all ? 20 : 2); i++) {
     await ledger.progress(100);
     const followers = await cluster.followers();
     const follower = followers[i % followers.length];
@@ -58,7 +58,7 @@ test("R3: all nodes are killed at once; everything acknowledged is there again",
   cluster = await Cluster.start({ shards: 3 });
   const ledger = new Ledger(cluster);
   ledger.start();
-  for (let i = 0; i < (all ? 20 : 3); i++) {
+  for (let i = 0; i < (all ? 20 : 2); i++) {
     await ledger.progress();
     await Promise.all(cluster.nodes.map((node) => node.kill()));
     await Promise.all(cluster.nodes.map((node) => node.start()));

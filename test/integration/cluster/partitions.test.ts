@@ -38,7 +38,7 @@ const ways = {
   "so that it hears nobody": (one: ClusterNode, other: ClusterNode) => silence(cluster, other, one),
 };
 
-for (const [way, cut] of Object.entries(ways)) {
+for (const [way, cut] of Object.entries(ways).slice(0, all ? 3 : 2)) {
   test(`R6: a leader that is cut off ${way} acknowledges nothing, and another one leads`, async (t) => {
     const ledger = await begin();
     for (let i = 0; i < (all ? 5 : 1); i++) {
@@ -75,7 +75,7 @@ test("R6: when the leader loses one of two followers nobody else is elected", as
   await ledger.verify();
 });
 
-test("R6: of five the only one that still has links to a majority comes to lead", async () => {
+async function hubOfFive(): Promise<void> {
   const ledger = await begin(5);
   const leader = await cluster.leader();
   const [hub, ...rest] = await cluster.followers();
@@ -86,7 +86,11 @@ test("R6: of five the only one that still has links to a majority comes to lead"
   await ledger.progress(100);
   healAll(cluster);
   await ledger.verify();
-});
+}
+
+if (all) {
+  test("R6: of five the only one that still has links to a majority comes to lead", hubOfFive);
+}
 
 test("R6: what nodes say to each other goes through the proxies for good, whoever leads", async () => {
   cluster = await Cluster.start({ proxies: true });
