@@ -31,7 +31,7 @@ test("R1: a leader that is killed costs its clients latency, and no error", asyn
   cluster = await Cluster.start();
   const load = new SdkLoad(cluster);
   await load.start();
-  for (let i = 0; i < (all ? 20 : 2); i++) {
+  for (let i = 0; i < (all ? 20 : 1); i++) {
     await load.progress();
     const leader = await cluster.leader();
     await leader.kill();
