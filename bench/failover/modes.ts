@@ -33,12 +33,12 @@ export interface Mode {
   readonly trial: (stage: Stage, place: number) => Promise<Stalls>;
 }
 
-const any = Number.POSITIVE_INFINITY;
+const unbounded = Number.POSITIVE_INFINITY;
 
 export const modes: Readonly<Record<ModeName, Mode>> = {
   kill: {
     title: "kill -9 of the leader",
-    bars: { median: 500, p99: any, worst: 1_000 },
+    bars: { median: 500, p99: unbounded, worst: 1_000 },
     times: 1,
     async trial({ cluster, clients }) {
       const leader = await cluster.leader();
@@ -48,45 +48,23 @@ export const modes: Readonly<Record<ModeName, Mode>> = {
       });
     },
   },
-  stop: {
-    title: "SIGSTOP of the leader",
-    bars: { median: any, p99: any, worst: 1_500 },
-    times: 1,
-    async trial({ cluster, clients }) {
-      const leader = await cluster.leader();
-      return stalled(clients, {
-        begin: () => leader.signal("SIGSTOP"),
-        end: async () => {
-          await sleep(faultMs);
-          leader.signal("SIGCONT");
-        },
-      });
-    },
-  },
-  cut: {
-    title: "leader cut off from the others",
-    bars: { median: any, p99: any, worst: 1_500 },
-    times: 1,
-    async trial({ cluster, clients }) {
-      const leader = await cluster.leader();
-      return stalled(clients, {
-        begin: () => cluster.cutOff(leader),
-        end: async () => {
-          await sleep(faultMs);
-          cluster.heal();
-        },
-      });
-    },
-  },
+  stop: lastingFault("SIGSTOP of the leader", {
+    begin: (_cluster, leader) => leader.signal("SIGSTOP"),
+    end: (_cluster, leader) => leader.signal("SIGCONT"),
+  }),
+  cut: lastingFault("leader cut off from the others", {
+    begin: (cluster, leader) => cluster.cutOff(leader),
+    end: (cluster) => cluster.heal(),
+  }),
   transfer: {
     title: "planned transfer",
-    bars: { median: 100, p99: 250, worst: any },
+    bars: { median: 100, p99: 250, worst: unbounded },
     times: 5,
     trial: (stage, place) => heldUp(stage, () => transfer(stage.cluster, place)),
   },
   rolling: {
     title: "restart of a node, one after the other",
-    bars: { median: any, p99: any, worst: 1_000 },
+    bars: { median: unbounded, p99: unbounded, worst: 1_000 },
     times: 0.3,
     trial: ({ cluster, clients }, place) =>
       heldUp({ cluster, clients }, async () => {
@@ -96,6 +74,28 @@ export const modes: Readonly<Record<ModeName, Mode>> = {
       }),
   },
 };
+
+/** A leader that is out of reach, but not dead, for longer than any election. */
+function lastingFault(
+  title: string,
+  fault: Readonly<Record<"begin" | "end", (cluster: ClusterProcess, leader: NodeProcess) => void>>,
+): Mode {
+  return {
+    title,
+    bars: { median: unbounded, p99: unbounded, worst: 1_500 },
+    times: 1,
+    async trial({ cluster, clients }) {
+      const leader = await cluster.leader();
+      return stalled(clients, {
+        begin: () => fault.begin(cluster, leader),
+        end: async () => {
+          await sleep(faultMs);
+          fault.end(cluster, leader);
+        },
+      });
+    },
+  };
+}
 
 /** Times a fault: until a create is acknowledged, and until a task of the old backlog is claimed. */
 async function stalled(
