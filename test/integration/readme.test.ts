@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -55,6 +55,11 @@ describe("README.md", () => {
     assert.match(scripts.start, /dist\/main\.cjs serve$/);
     assert.equal(typeof scripts.test, "string");
     assert.match(readFileSync(join(root, ".ci/run"), "utf8"), /npm test/);
+  });
+
+  // npx makes it so only when it sees the folder for the first time
+  test("the build leaves a command that may be executed", () => {
+    assert.notEqual(statSync(join(root, "dist/main.cjs")).mode & 0o100, 0);
   });
 
   test("the way of a task by curl ends in its result", async () => {
