@@ -118,9 +118,11 @@ export interface HttpCluster {
   /** @throws QuorumQError not_found: it is no member, or an earlier try has removed it */
   removeMember(id: string, options?: CallOptions): Promise<Membership>;
   /**
-   * Hands leadership over.
+   * Hands leadership over. Tried once: writes stand while it is tried, and a second time to any node
+   * would hand it on again.
    * @param options.shard - default all that the target does not lead
    * @param options.to - name of the node; default any
+   * @throws QuorumQError invalid_argument: the node cannot be reached; timeout: it did not take over
    */
   transferLeader(
     options?: { readonly shard?: number; readonly to?: string } & CallOptions,
@@ -128,8 +130,13 @@ export interface HttpCluster {
 }
 
 export function createHttpCluster(requester: HttpRequester): HttpCluster {
-  const change = async (path: string, body: string, options: CallOptions) => {
-    const request = { method: "POST", path, body, isRepeatable: true, changes: true } as const;
+  const change = async (
+    path: string,
+    body: string,
+    options: CallOptions,
+    isRepeatable: boolean,
+  ) => {
+    const request = { method: "POST", path, body, isRepeatable, changes: true } as const;
     return readMembership(await requester.request(request, options));
   };
   const askNode = async (path: string, options: NodeOptions) => {
@@ -159,14 +166,14 @@ export function createHttpCluster(requester: HttpRequester): HttpCluster {
       return { isReady: status === 200, reason: maybeText(body, "reason") };
     },
     addMember: ({ id, raft, http, grpc }, options = {}) =>
-      change("/v1/admin/members", bodyText({ id, raft, http, grpc }), options),
+      change("/v1/admin/members", bodyText({ id, raft, http, grpc }), options, true),
     async removeMember(id, options = {}) {
       const path = `/v1/admin/members/${encodeURIComponent(id)}`;
       const request = { method: "DELETE", path, isRepeatable: true, changes: true } as const;
       return readMembership(await requester.request(request, options));
     },
     transferLeader: ({ shard, to, ...options } = {}) =>
-      change("/v1/admin/leader/transfer", bodyText({ shard, to }), options),
+      change("/v1/admin/leader/transfer", bodyText({ shard, to }), options, false),
   };
 }
 

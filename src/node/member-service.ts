@@ -144,10 +144,25 @@ export class MemberService implements MembersAdmin {
       const next = target ?? this.nextLeader(number);
       if (next === null) throw new QueueError("not_found", "no other voter to hand over to");
       if (this.leaderOf(number) === next) continue;
+      const before = this.termOf(number);
       await this.act(number, { kind: "transfer", storeId: next });
-      await this.within("the target leads", () => this.leaderOf(number) === next || null);
+      await this.within("the target leads", () => this.hasTakenOver(number, next, before));
     }
     return this.membership();
+  }
+
+  private termOf(number: number): number {
+    return this.deps.shards[number]?.consensus.raft.term ?? 0;
+  }
+
+  /** null: not yet. @throws QueueError timeout: another one was elected since that term */
+  private hasTakenOver(number: number, target: StoreId, since: number): true | null {
+    const leader = this.leaderOf(number);
+    if (leader === target) return true;
+    if (leader === null || this.termOf(number) <= since) return null;
+    const members = this.deps.shards[number]?.consensus.members ?? [];
+    const [name, other] = [target, leader].map((id) => this.nameOf(members, id));
+    throw new QueueError("timeout", `${name} did not take over; ${other} leads shard ${number}`);
   }
 
   /** Brings the replicas here up to date: an old view would miss members, or see some that are gone. */
@@ -244,7 +259,34 @@ export class MemberService implements MembersAdmin {
         if (!voters.includes(action.storeId)) {
           throw new QueueError("invalid_argument", "to: not a voter", { field: "to" });
         }
-        consensus.transferTo(action.storeId);
+        await this.handOver(shard, action.storeId);
+    }
+  }
+
+  /**
+   * This node leads and another one shall: waits until that is so, or the group has given it up and
+   * the other one, which may have been told to stand, has had the time that an election takes.
+   * @throws QueueError invalid_argument: it is not there; timeout: it did not take over
+   */
+  private async handOver(shard: Shard, target: StoreId): Promise<void> {
+    const { cluster, clock, timers } = this.deps;
+    const { consensus } = shard;
+    if (target === consensus.raft.id) return;
+    const name = this.nameOf(consensus.members, target);
+    const leads = `${cluster.self.nodeId} leads shard ${shard.id} on`;
+    if (!cluster.isConnected(target) || consensus.isSilent(target)) {
+      throw new QueueError("invalid_argument", `to: ${name} cannot be reached; ${leads}`, {
+        field: "to",
+      });
+    }
+    consensus.transferTo(target);
+    let givenUpMs: number | null = null;
+    while (shard.leads) {
+      if (consensus.raft.transferee !== target) givenUpMs ??= clock.monotonicMs();
+      if (givenUpMs !== null && clock.monotonicMs() - givenUpMs >= consensus.electionMs) {
+        throw new QueueError("timeout", `${name} did not take over; ${leads}`);
+      }
+      await new Promise<void>((resolve) => timers.after(retryMs, resolve));
     }
   }
 

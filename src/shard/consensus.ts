@@ -109,7 +109,10 @@ export class Consensus {
 
   private noteMembers(): void {
     const { raft } = this;
-    if (raft.role !== "leader") this.pace.reset();
+    if (raft.role !== "leader") {
+      this.pace.reset();
+      this.heardMs.clear();
+    }
     if (raft.role !== "leader" || raft.membership.voters.length === 1) return;
     const now = this.deps.monotonicMs();
     const { progress, commitIndex } = raft.status();
@@ -131,6 +134,19 @@ export class Consensus {
       to: target,
     });
     this.transferTo(target);
+  }
+
+  /** For so long followers wait for their leader, and a hand-over is tried, ms. */
+  get electionMs(): number {
+    return this.options.tickMs * this.options.electionTicks;
+  }
+
+  /** Leader: a member was heard of so long ago that nothing can be handed over to it. */
+  isSilent(id: StoreId): boolean {
+    const heardMs = this.heardMs.get(id) ?? Number.POSITIVE_INFINITY;
+    if (this.deps.monotonicMs() - heardMs <= 2 * this.electionMs) return false;
+    // This process may have stood still itself.
+    return !this.raft.status().progress.some((member) => member.id === id && member.recentActive);
   }
 
   /** Leader: for how long a member has had on its disk what was committed a second before. */

@@ -111,3 +111,12 @@ test("what is no URL is refused", () => {
     codeIs("invalid_argument"),
   );
 });
+
+test("a hand-over that fails is told, not tried again: writes stand while it is tried", async () => {
+  const node = await listen((_, response) =>
+    json(response, 408, { error: "n2 did not take over; n1 leads on", code: "timeout" }),
+  );
+  const call = createHttpClient({ endpoints: node.url }).transferLeader({ to: "n2" });
+  await assert.rejects(call, codeIs("timeout"));
+  assert.equal(node.seen.length, 1);
+});
