@@ -15,8 +15,6 @@ import type { PayloadCache } from "./payload-cache.ts";
 
 export interface CheckpointerDeps {
   readonly state: State;
-  /** The store holds none yet: a new member could be given nothing. */
-  readonly isFirst: boolean;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly payloads: PayloadCache;
@@ -40,12 +38,11 @@ export class Checkpointer {
   private underWay = false;
   private firstChangeMs = -1;
   /** Something else than rows is to be saved. */
-  private isWanted: boolean;
+  private isWanted = false;
   private timer: TimerHandle | null = null;
 
   constructor(deps: CheckpointerDeps) {
     this.deps = deps;
-    this.isWanted = deps.isFirst;
   }
 
   /** Approximate bytes of rows that no checkpoint has taken. */
@@ -82,10 +79,12 @@ export class Checkpointer {
     });
   }
 
-  /** A checkpoint is to be taken although no row may have changed: the membership is another one. */
+  /**
+   * A checkpoint is to be taken although no row may have changed: the membership is another one.
+   * To be called while applying: `note` follows.
+   */
   want(): void {
     this.isWanted = true;
-    this.note();
   }
 
   private isDue(): boolean {

@@ -137,7 +137,6 @@ export class Shard {
     const { state, deps, options } = this;
     return new Checkpointer({
       state,
-      isFirst: this.log.snapshotMeta() === null,
       clock: deps.clock,
       timers: deps.timers,
       payloads: this.records.cache,
