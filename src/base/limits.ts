@@ -63,6 +63,8 @@ export const limits = {
   actionMs: 60_000,
   /** Tasks that one cleanup removes where its caller names no limit. */
   cleanupTasks: 1000,
+  /** Reads of rows of ended tasks that a checkpoint may spoil in a row: each is over in ms, one takes 1 s. */
+  retainedTries: 100,
   /** Tasks that one logged step may touch: bounds the time of one apply. */
   stepTasks: 1000,
   /** Commands in one log entry: the lease token has 12 bits for the place. */
@@ -293,6 +295,10 @@ export const limits = {
   workAskMs: 500,
   /** Ms for which an action on members or leaders is tried. */
   memberActionMs: 15_000,
+  /** Ms between two looks at the members' addresses, which change at run time, and at who leads. */
+  memberLookMs: 1_000,
+  /** Looks in a row without a leader: the members that are known may all have been replaced by then. */
+  looksUntilLost: 5,
   /** Ms between two questions of a node that wants to be taken in again. */
   rejoinMs: 500,
   /** Ms that a stopping node waits for others to lead what it led. */
@@ -311,6 +317,8 @@ export const limits = {
   snapshotChunksInFlight: 8,
   /** Ms after which a transfer of a snapshot is given up in which nothing moves. */
   snapshotSilenceMs: 60_000,
+  /** Ms until an offer without an answer is given up: it may have come before the replica was there. */
+  snapshotOfferMs: 3_000,
   /** Reads that wait for one leader's confirmation; each is a record of a few words. */
   pendingReads: 4096,
   /** A message whose term is this far ahead is a broken one: no group votes 100,000,000 times. */

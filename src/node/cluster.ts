@@ -8,6 +8,7 @@
 import { type StoreId, toStoreId } from "../base/brand.ts";
 import { ByteReader, ByteWriter, DecodeError } from "../base/bytes.ts";
 import type { Logger, Random, Timers } from "../base/effects.ts";
+import { limits } from "../base/limits.ts";
 import type { PeerCalls } from "../router/peer-calls.ts";
 import type { LogStart } from "../shard/log-store.ts";
 import { decodeMembers, encodeMembers, type Member, type Members } from "../shard/members.ts";
@@ -58,11 +59,6 @@ interface Newcomer {
   readonly storeId: StoreId | null;
 }
 
-/** Addresses that change at run time, those of members, are looked at so often. */
-const lookMs = 1_000;
-/** After so many looks without a leader the members that are known here may all be gone. */
-const looksUntilLost = 5;
-
 export class Cluster implements NodeReceiver {
   readonly self: Member;
   private readonly deps: ClusterDeps;
@@ -111,7 +107,7 @@ export class Cluster implements NodeReceiver {
   }
 
   private look(): void {
-    this.deps.timers.after(lookMs, () => {
+    this.deps.timers.after(limits.memberLookMs, () => {
       if (this.stopped) return;
       this.looksAlone = this.hasLeaders() ? 0 : this.looksAlone + 1;
       this.dial();
@@ -150,7 +146,7 @@ export class Cluster implements NodeReceiver {
    */
   private dial(): void {
     const members = this.members();
-    const isLost = members.length === 0 || this.looksAlone >= looksUntilLost;
+    const isLost = members.length === 0 || this.looksAlone >= limits.looksUntilLost;
     const known: NodeAddress[] = [...(isLost ? this.options.peers : []), ...members];
     const byName = new Map(known.map((node) => [node.nodeId, node]));
     for (const [name, { address, storeId }] of this.newcomers) {

@@ -1,5 +1,6 @@
 /** Finds the ended tasks of a tenant whose retention ends before a time, in the order of that end. */
 import { QueueError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
 import { keyBytes, prefixes, readU48, u48Text } from "../queue/keys.ts";
 import { col, isEnded } from "../queue/run.ts";
 import { findRun } from "./reads.ts";
@@ -7,8 +8,6 @@ import type { Shard } from "./shard.ts";
 
 /** Retention rows looked at in one go; each leads to a run. */
 const rowsPerLook = 256;
-/** Looks that a checkpoint may spoil before it is given up. */
-const tries = 100;
 
 export interface RetainedBounds {
   /** Retentions that end before this, ms since 1970. */
@@ -56,7 +55,7 @@ async function readKeys(
   lt: string,
 ): Promise<{ readonly keys: Set<string>; readonly isAll: boolean; readonly end: string }> {
   const range = { gte: keyBytes(gte), lt: keyBytes(lt), limit: rowsPerLook };
-  for (let i = 0; i < tries; i++) {
+  for (let i = 0; i < limits.retainedTries; i++) {
     const { overlay } = shard.state;
     const moment = overlay.thaws;
     const found = await shard.kv.range(range);

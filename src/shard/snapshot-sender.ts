@@ -15,9 +15,6 @@ import type { GroupLink } from "./peer-link.ts";
 import { shardFrames } from "./replica-frames.ts";
 import { encodeChunk, encodeOffer, type SnapshotAnswer } from "./snapshot-frames.ts";
 
-/** Ms of silence that end an offer without an answer: it may have come before the replica was there. */
-export const snapshotOfferMs = 3_000;
-
 export interface SnapshotSenderDeps {
   readonly link: GroupLink;
   readonly commit: Pick<GroupCommit, "between">;
@@ -97,7 +94,7 @@ export class SnapshotSender {
     logger.info("sends its state to a member", { to, index: point.index, bytes });
     const offer = encodeOffer({ transfer: id, point, files: copy.files });
     if (!link.sendBulk(to, shardFrames.snapshotOffer, [offer])) this.end(false, "not connected");
-    else this.watch(transfer, snapshotOfferMs);
+    else this.watch(transfer, limits.snapshotOfferMs);
   }
 
   answered(from: StoreId, answer: SnapshotAnswer): void {

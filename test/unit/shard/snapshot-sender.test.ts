@@ -5,7 +5,7 @@ import { toStoreId } from "../../../src/base/brand.ts";
 import { limits } from "../../../src/base/limits.ts";
 import { shardFrames } from "../../../src/shard/replica-frames.ts";
 import { decodeOffer, type SnapshotOffer } from "../../../src/shard/snapshot-frames.ts";
-import { SnapshotSender, snapshotOfferMs } from "../../../src/shard/snapshot-sender.ts";
+import { SnapshotSender } from "../../../src/shard/snapshot-sender.ts";
 import { ManualEffects } from "../client/manual-effects.ts";
 import { quietLogger } from "../transport/tcp-world.ts";
 
@@ -50,7 +50,7 @@ beforeEach(() => {
 
 test("an offer that nobody hears is given up soon: the member's replica may just have started", () => {
   sender.send(member);
-  effects.advance(snapshotOfferMs - 1);
+  effects.advance(limits.snapshotOfferMs - 1);
   assert.deepEqual(ended, []);
   effects.advance(1);
   assert.deepEqual(ended, [false]);
