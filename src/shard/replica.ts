@@ -134,16 +134,16 @@ export class Replica implements GroupReceiver {
         return stores.hasSpace(bytes) ? "" : "no room on the disk";
       },
       hasEntry: (point) => consensus.hasEntry(point),
-      prepare: (path, point) => this.prepare(path, point),
+      prepare: (path, point, signal) => this.prepare(path, point, signal),
       handOver: () => this.replace(),
     });
     return { link, sender, receiver };
   }
 
-  private async prepare(path: string, point: AppliedPoint): Promise<void> {
+  private async prepare(path: string, point: AppliedPoint, signal: AbortSignal): Promise<void> {
     const kv = await this.deps.stores.openAt(path);
     try {
-      await prepareStore(kv, point);
+      await prepareStore(kv, point, signal);
     } finally {
       await kv.close();
     }
@@ -204,7 +204,7 @@ export class Replica implements GroupReceiver {
     this.closed = true;
     this.deps.peers?.detach(this.id, this);
     this.exchange?.sender.stop();
-    this.exchange?.receiver.stop();
+    await this.exchange?.receiver.stop();
     await this.replacing;
     if (!this.current) return;
     await this.compactor?.stop();

@@ -30,8 +30,11 @@ export interface SnapshotReceiverDeps {
   readonly refusal: (from: StoreId, point: AppliedPoint, bytes: number) => string;
   /** Whether the log holds that entry by now: then the state brings nothing new. */
   readonly hasEntry: (point: AppliedPoint) => boolean;
-  /** Opens what was received, checks and mends it, and closes it. @throws StorageError */
-  readonly prepare: (path: string, point: AppliedPoint) => Promise<void>;
+  /**
+   * Opens what was received, checks and mends it, and closes it.
+   * @throws StorageError; the signal's reason, once nobody wants it any more
+   */
+  readonly prepare: (path: string, point: AppliedPoint, signal: AbortSignal) => Promise<void>;
   /** The replica goes on from what was received. */
   readonly handOver: (point: AppliedPoint) => void;
 }
@@ -48,6 +51,8 @@ interface Transfer {
   /** Writes follow one another. */
   writing: Promise<void>;
   timer: TimerHandle | null;
+  /** Ends the check of what has been given up. */
+  readonly check: AbortController;
 }
 
 export class SnapshotReceiver {
@@ -101,6 +106,7 @@ export class SnapshotReceiver {
       chunks: 0,
       writing: Promise.resolve(),
       timer: null,
+      check: new AbortController(),
     };
     this.transfer = transfer;
     this.watch(transfer);
@@ -147,10 +153,10 @@ export class SnapshotReceiver {
 
   private async finish(transfer: Transfer): Promise<void> {
     const { deps } = this;
-    const { install, path, from, id, offer } = transfer;
+    const { install, path, from, id, offer, check } = transfer;
     transfer.timer?.cancel();
     await install.finish();
-    await deps.prepare(path, offer.point);
+    await deps.prepare(path, offer.point, check.signal);
     if (this.transfer !== transfer || this.stopped) return;
     this.transfer = null;
     if (deps.hasEntry(offer.point)) install.discard();
@@ -176,8 +182,9 @@ export class SnapshotReceiver {
     if (!transfer) return;
     this.transfer = null;
     transfer.timer?.cancel();
+    transfer.check.abort();
     this.deps.logger.warn("gives up a state that was coming", { from: transfer.from, reason });
-    // It may be written to or checked at this moment.
+    // It may be written to or checked at this moment, up to the next rows.
     const left = transfer.writing
       .catch(() => undefined)
       .then(() => transfer.install.discard())
@@ -203,8 +210,10 @@ export class SnapshotReceiver {
     if (this.transfer?.from === storeId) this.discard("the connection is gone");
   }
 
-  stop(): void {
+  /** Resolves when nothing of a transfer is left on the disk. */
+  async stop(): Promise<void> {
     this.stopped = true;
     this.discard("the replica stops");
+    await this.leaving;
   }
 }

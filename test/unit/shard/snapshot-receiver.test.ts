@@ -55,6 +55,7 @@ let installs: Install[];
 let handedOver: number;
 let problem: Error | null;
 let check: Promise<void>;
+let checking: AbortSignal | null;
 let refusal: string;
 let receiver: SnapshotReceiver;
 
@@ -65,6 +66,7 @@ beforeEach(() => {
   handedOver = 0;
   problem = null;
   check = Promise.resolve();
+  checking = null;
   refusal = "";
   receiver = new SnapshotReceiver({
     link: {
@@ -89,7 +91,10 @@ beforeEach(() => {
     nextPath: () => "/next",
     refusal: () => refusal,
     hasEntry: () => false,
-    prepare: () => (problem === null ? check : Promise.reject(problem)),
+    prepare: (_path, _point, signal) => {
+      checking = signal;
+      return problem === null ? check : Promise.reject(problem);
+    },
     handOver: () => {
       handedOver++;
     },
@@ -240,6 +245,47 @@ test("a new offer waits until the one before it is off the disk, where both have
     [true, false],
   );
   assert.equal(answers.at(-1)?.transfer, 11);
+});
+
+test("the check of what is given up ends early, so that the next offer does not wait for all of it", async () => {
+  receiver.offered(leader, offer);
+  check = new Promise((_resolve, reject) => {
+    const look = (): void => {
+      if (checking?.aborted) reject(new Error("given up"));
+      else setImmediate(look);
+    };
+    setImmediate(look);
+  });
+  send(0, 0, "abcdef");
+  receiver.chunk(leader, last);
+  await settled();
+  assert.equal(checking?.aborted, false);
+  receiver.offered(leader, { ...offer, transfer: 11 });
+  await settled();
+  await settled();
+  assert.equal(answers.at(-1)?.transfer, 11);
+  assert.equal(answers.at(-1)?.kind, "going");
+});
+
+test("a receiver has stopped only when what was under way is off the disk", async () => {
+  receiver.offered(leader, offer);
+  let checked: () => void = () => assert.fail("it is being checked");
+  check = new Promise((resolve) => {
+    checked = resolve;
+  });
+  send(0, 0, "abcdef");
+  receiver.chunk(leader, last);
+  await settled();
+  let hasStopped = false;
+  const stopped = receiver.stop().then(() => {
+    hasStopped = true;
+  });
+  await settled();
+  assert.equal(hasStopped, false);
+  checked();
+  await stopped;
+  assert.equal(installs[0]?.isDiscarded, true);
+  assert.equal(handedOver, 0);
 });
 
 test("5.3-09 an offer of files that are no store's, or of too many, is no offer", () => {
