@@ -27,8 +27,10 @@ export const clientLimits = {
    * Ms between pings on a stream's connection, and until a missing answer ends it: a node that hangs is
    * told from one that is only slow, and its tasks go elsewhere while their calls still wait.
    */
-  clientPingMs: 2_000,
+  clientPingMs: 1_000,
   clientPingAnswerMs: 3_000,
+  /** Ms between two looks at what came over a connection: what is silent is cut so much later. */
+  clientLookMs: 250,
   /**
    * Refusals with no_leader in a row after which a client looks elsewhere, and ms for which a worker's
    * heartbeats are refused so: the node may be cut off. With the waits between them the refusals take

@@ -12,6 +12,8 @@ export interface Clock {
 
 export interface TimerHandle {
   cancel(): void;
+  /** The process need not live on for it; absent where it would not anyway. */
+  unref?(): void;
 }
 
 export interface Timers {

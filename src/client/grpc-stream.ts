@@ -1,9 +1,18 @@
 /** The SDK's one door to grpc-js: a bidirectional stream of finished frames to one endpoint. */
-import { Client, type ClientDuplexStream, credentials, Metadata, status } from "@grpc/grpc-js";
+import {
+  type ChannelCredentials,
+  Client,
+  type ClientDuplexStream,
+  credentials,
+  Metadata,
+  status,
+} from "@grpc/grpc-js";
 import type { ProducerEvent, WorkerEvent } from "../api/client-events.ts";
 import type { ErrorCode } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
+import { watchConnection } from "./connection-watch.ts";
 import { QuorumQError } from "./errors.ts";
+import { createClientEffects } from "./system.ts";
 
 export type ServerEvent = ProducerEvent | WorkerEvent;
 
@@ -39,20 +48,42 @@ const channelOptions = {
   "grpc.enable_retries": 0,
   "grpc.service_config_disable_resolution": 1,
   "grpc.keepalive_time_ms": limits.clientPingMs,
-  "grpc.keepalive_timeout_ms": limits.clientPingAnswerMs,
+  // Whether the answers come is watched here (connection-watch.ts).
+  "grpc.keepalive_timeout_ms": limits.timerMsMax,
 };
+
+/**
+ * Every connection made with these is watched, by the clock that grpc-js pings by. To grpc-js all
+ * plain credentials are equal.
+ */
+function watchedCredentials(): ChannelCredentials {
+  const effects = createClientEffects();
+  const plain = credentials.createInsecure();
+  const create = plain._createSecureConnector.bind(plain);
+  plain._createSecureConnector = (...args) => {
+    const connector = create(...args);
+    const connect = connector.connect.bind(connector);
+    connector.connect = (socket) => {
+      watchConnection(socket, effects);
+      return connect(socket);
+    };
+    return connector;
+  };
+  return plain;
+}
 
 /**
  * @param path - of the method, "/package.Service/Method"
  * @param read - decodes an event; may throw DecodeError, which ends the stream
  */
 export function createGrpcOpener(path: string, read: (bytes: Buffer) => ServerEvent): StreamOpener {
+  const watched = watchedCredentials();
   let lost = 0;
   return (endpoint, events) => {
     // grpc-js shares a connection between channels with equal options. This one tells those apart
     // that were lost: reconnecting is the session's work, a channel that waits would delay it.
     const options = { ...channelOptions, "quorumq.connections_lost": lost };
-    const client = new Client(endpoint, credentials.createInsecure(), options);
+    const client = new Client(endpoint, watched, options);
     const call: ClientDuplexStream<Buffer, ServerEvent> = client.makeBidiStreamRequest(
       path,
       finished,

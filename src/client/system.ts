@@ -26,7 +26,7 @@ export function createClientEffects(): ClientEffects {
         const delay = Math.min(Math.max(Math.ceil(delayMs), 0), limits.timerMsMax);
         // biome-ignore lint/style/noRestrictedGlobals: the SDK's own door to timers
         const timeout = setTimeout(callback, delay);
-        return { cancel: () => clearTimeout(timeout) };
+        return { cancel: () => clearTimeout(timeout), unref: () => timeout.unref() };
       },
       soon(callback) {
         setImmediate(callback);
