@@ -210,7 +210,7 @@ export const planted: readonly Planted[] = [
     id: "P1",
     what: "a received state keeps the log that was copied with it",
     file: `${shard}/prepare-store.ts`,
-    find: "  await dropLog(kv);\n",
+    find: "  await dropLog(kv, signal);\n",
     put: "",
   },
   {
