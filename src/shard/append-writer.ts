@@ -43,7 +43,7 @@ export class AppendWriter {
   private held = new HeldOps();
   private heldTimer: TimerHandle | null = null;
   private commit: LogIndex;
-  /** Settles when the last vote handed to the disk is there; never rejects. */
+  /** Settles when the last vote handed to the disk is there, or cannot be. */
   private votes: Promise<void> = Promise.resolve();
 
   constructor(deps: AppendWriterDeps) {
@@ -69,13 +69,11 @@ export class AppendWriter {
     const pending: Pending = { entriesDone: !last, voteDone: !votes, responses, last };
     this.pending.push(pending);
     if (votes) {
-      this.votes = this.deps.vote
-        .save(hardState.term, hardState.vote)
-        .then(() => {
-          pending.voteDone = true;
-          this.deliver();
-        })
-        .catch((error: unknown) => this.deps.fatal(error));
+      this.votes = this.deps.vote.save(hardState.term, hardState.vote).then(() => {
+        pending.voteDone = true;
+        this.deliver();
+      });
+      this.votes.catch((error: unknown) => this.deps.fatal(error));
     }
     if (last) this.write(entries, pending);
     else if (!votes) this.deliver();
@@ -149,7 +147,7 @@ export class AppendWriter {
     this.held.moveTo(batch);
   }
 
-  /** Resolves when no vote is on its way to the disk. */
+  /** Resolves when no vote is on its way to the disk. @throws StorageError io: one did not arrive */
   votesSaved(): Promise<void> {
     return this.votes;
   }

@@ -24,7 +24,7 @@ export class FenceKeeper {
   private saving: Promise<void> | null = null;
   private savedMs = Number.NEGATIVE_INFINITY;
   private timer: TimerHandle | null = null;
-  private failed = false;
+  private failure: { readonly error: unknown } | null = null;
 
   constructor(deps: FenceKeeperDeps) {
     this.deps = deps;
@@ -32,7 +32,7 @@ export class FenceKeeper {
 
   /** The entry and all before it are durable. */
   synced(last: Entry): void {
-    if (this.failed) return;
+    if (this.failure) return;
     this.uncovered = last;
     if (this.saving || this.timer) return;
     const wait = this.savedMs + everyMs - this.deps.clock.monotonicMs();
@@ -60,7 +60,7 @@ export class FenceKeeper {
       .catch((error: unknown) => {
         // Whoever waits for the save must not wait for ever, in a loop that lets nothing else run.
         this.saving = null;
-        this.failed = true;
+        this.failure = { error };
         deps.fatal(error);
       });
   }
@@ -70,13 +70,16 @@ export class FenceKeeper {
     this.timer = null;
   }
 
-  /** Covers all that is durable, waits for a save on its way, and closes the file. */
+  /**
+   * Covers all that is durable, waits for a save on its way, and closes the file.
+   * @throws StorageError io: of that save, too
+   */
   async close(): Promise<void> {
     while (this.saving) await this.saving;
     this.stop();
+    if (this.failure) throw this.failure.error;
     const { fence } = this.deps;
-    if (this.uncovered && !this.failed)
-      fence.saveSync({ term: this.uncovered.term, index: this.uncovered.index });
+    if (this.uncovered) fence.saveSync({ term: this.uncovered.term, index: this.uncovered.index });
     fence.closeSync();
   }
 }

@@ -1,7 +1,9 @@
 /** A shard with several replicas: writes, failover, reads, a member that needs the whole state. */
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { LogIndex, Term } from "../../src/base/brand.ts";
 import type { CreateResults } from "../../src/router/router.ts";
+import { StorageError } from "../../src/storage/kv.ts";
 import { Lab, type LabNode } from "./lab.ts";
 
 function create(node: LabNode, count: number, size = 10): { results: CreateResults | null } {
@@ -102,6 +104,25 @@ describe("a group of replicas", () => {
     first.crash();
     await lab.until("another leader", () => lab.leader() !== undefined);
     equal(ready(lab.leader() as LabNode), 200);
+  });
+
+  it("does not start anew after a vote that could not be written meanwhile", async () => {
+    const lab = await Lab.founded(3);
+    const until = lab.time.nowUs + 2_000_000;
+    await lab.until("nothing is written", () => lab.time.nowUs > until);
+    const follower = lab.nodes.find((node) => node !== lab.leader()) as LabNode;
+    const { shard, disk } = follower;
+    const { id: to, leaderId: from, term } = shard.consensus.raft;
+    const beat = { kind: "heartbeat", from, to, commit: 0 as LogIndex, readRound: 0 } as const;
+    disk.failingSyncs = 1;
+    const message = { ...beat, term: (term + 1) as Term };
+    shard.consensus.receive({ message, timeMs: shard.now(), keptFrom: 1 });
+    let failure: unknown = null;
+    shard.abandon().catch((error: unknown) => {
+      failure = error;
+    });
+    await lab.until("it fails", () => failure !== null);
+    ok(failure instanceof StorageError && failure.code === "io", String(failure));
   });
 
   it("gives a new member the state of a group that nothing was ever asked of", async () => {
