@@ -33,11 +33,14 @@ export class RemoteShard implements ShardTarget {
   readonly id: ShardId;
   private readonly calls: PeerCalls;
   private readonly to: StoreId;
+  private readonly redirects: boolean;
 
-  constructor(id: ShardId, calls: PeerCalls, to: StoreId) {
+  /** @param redirects - who asked may be told of another leader; else it is to try again later */
+  constructor(id: ShardId, calls: PeerCalls, to: StoreId, redirects: boolean) {
     this.id = id;
     this.calls = calls;
     this.to = to;
+    this.redirects = redirects;
   }
 
   /** Calls are bounded by their number, and refused one by one. */
@@ -78,8 +81,17 @@ export class RemoteShard implements ShardTarget {
 
   private call(kind: number, parts: readonly Uint8Array[], answer: PeerAnswer): void {
     const { calls, to, id: shard } = this;
-    calls.call(to, { shard, kind }, parts, readable(answer));
+    calls.call(to, { shard, kind }, parts, {
+      ...readable(answer),
+      failed: (error) => answer.failed(this.redirects ? error : withoutRedirect(error)),
+    });
   }
+}
+
+/** Leadership has just moved, and this node will hear of it. */
+function withoutRedirect(error: QueueError): QueueError {
+  if (error.code !== "not_leader") return error;
+  return new QueueError("no_leader", error.message, { retryAfterSeconds: 1 });
 }
 
 /** An answer that cannot be read tells nothing of what happened. */

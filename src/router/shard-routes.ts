@@ -92,7 +92,7 @@ export class ShardRoutes {
     const { cluster } = this.deps;
     const leader = cluster?.leaderOf(shard);
     if (!cluster || !leader) return null;
-    return new RemoteShard(toShardId(shard), cluster.calls, leader.storeId);
+    return new RemoteShard(toShardId(shard), cluster.calls, leader.storeId, !cluster.forward);
   }
 
   /**

@@ -112,6 +112,20 @@ describe("what nodes pass on", () => {
     equal(held.value?.kind, "granted");
   });
 
+  it("no redirect comes of it, though who was asked has just handed over: it is to be tried again", async () => {
+    const lab = await Lab.founded(3, { forward: true });
+    const old = lab.leader() as LabNode;
+    const [x, next] = lab.nodes.filter((node) => node !== old) as [LabNode, LabNode];
+    await create(lab, x, [""]);
+    // x does not hear of the election.
+    lab.silence(next, x);
+    old.shard.consensus.transferTo(next.storeId);
+    await lab.until("handed over", () => old.shard.consensus.leaderId === next.storeId);
+    equal(x.shard.consensus.leaderId, old.storeId);
+    const results = await create(lab, x, ["", "key"]);
+    for (const i of [0, 1]) equal(results.error(i)?.code, "no_leader");
+  });
+
   it("nothing without routing: forward on a node that leads nothing; it names the leader", async () => {
     const lab = await Lab.founded(3);
     const leader = lab.leader() as LabNode;

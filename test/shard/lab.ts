@@ -166,6 +166,7 @@ export class Lab {
   }
 
   private readonly up = new Set<LabNode>();
+  private readonly silenced = new Set<string>();
 
   add(): LabNode {
     const node = new LabNode(this, this.nodes.length + 1);
@@ -191,10 +192,16 @@ export class Lab {
     }
   }
 
+  /** From now on nothing that `from` sends reaches `to`; neither notices. */
+  silence(from: LabNode, to: LabNode): void {
+    this.silenced.add(`${from.name}>${to.name}`);
+  }
+
   transport(node: LabNode): Transport {
     const deliver = (to: StoreId, channel: Channel, group: number, type: number, body: Buffer) => {
       const target = [...this.up].find(({ storeId }) => storeId === to);
       if (!target || !this.up.has(node)) return false;
+      if (this.silenced.has(`${node.name}>${target.name}`)) return true;
       const { life, link } = target;
       life.schedule(200, () =>
         (link as TransportListener).frame(node.storeId, channel, group, type, body),
