@@ -2,9 +2,9 @@
  * The simulator from the command line:
  *
  *   npm run sim                                      what CI runs, with its bars
- *   npm run sim -- --seed 0x1f                       one seed in both worlds, every transition printed
+ *   npm run sim -- --seed 0x1f                       one seed in each world, every transition printed
  *   npm run sim -- --seeds 5000 --first-seed 7000    many, on all cores
- *   ... --world node | cluster                       one of the worlds only
+ *   ... --world node | cluster | long                 one of the worlds only
  *   ... --until-failure --cpu-seconds 60             one after the other, until one fails or time is up
  *   ... --seed 0x1f --world node --keep "what it found"    keeps a seed that fails: it is run for ever
  *
@@ -20,7 +20,7 @@ import { playAll, range, type Totals } from "./seeds.ts";
 import { ciBars, missedBars, summaryOf } from "./summary.ts";
 
 /** Seeds of CI, half fixed and half fresh. */
-const counts: Readonly<Record<WorldName, number>> = { node: 300, cluster: 560 };
+const counts: Readonly<Record<WorldName, number>> = { node: 300, cluster: 560, long: 8 };
 
 /** Printed while it runs: what failed, and every so many seeds that it goes on. */
 const progressEvery = 100;

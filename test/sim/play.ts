@@ -1,9 +1,10 @@
-/** Plays one seed in one of the two worlds: a lone node, or a cluster. */
+/** Plays one seed in one of the worlds: a lone node, a cluster, a cluster for a long time. */
 import { simulateCluster } from "./cluster/cluster-sim.ts";
+import { clusterScenario, longScenario } from "./cluster/scenario.ts";
 import { createScenario } from "./scenario.ts";
 import { simulate } from "./simulation.ts";
 
-export const worlds = ["node", "cluster"] as const;
+export const worlds = ["node", "cluster", "long"] as const;
 export type WorldName = (typeof worlds)[number];
 
 export interface Job {
@@ -59,7 +60,14 @@ export async function play(job: Job, log: ((line: string) => void) | null): Prom
 }
 
 function run({ world, seed }: Job, log: ((line: string) => void) | null) {
-  return world === "cluster" ? simulateCluster(seed, log) : simulate(createScenario(seed), log);
+  switch (world) {
+    case "node":
+      return simulate(createScenario(seed), log);
+    case "cluster":
+      return simulateCluster(clusterScenario(seed), log);
+    case "long":
+      return simulateCluster(longScenario(seed), log);
+  }
 }
 
 function seedText(seed: number): string {

@@ -48,7 +48,8 @@ export class Producer {
       if (sim.draining) return;
       const count = this.random.pick([1, 1, 3, 10]);
       const keys = Array.from({ length: count }, () => `${this.name}-${this.number++}`);
-      const delayMs = this.random.chance(0.15) ? this.random.between(10, 3_000) : 0;
+      const isDelayed = this.random.chance(0.15);
+      const delayMs = isDelayed ? this.random.between(10, sim.scenario.delayMaxMs) : 0;
       this.create(keys, delayMs);
     });
   }
@@ -119,12 +120,13 @@ export class Worker {
     sim.atWork.add(this);
     const workerId = `${this.name}#${this.number++}`;
     const { nowUs } = sim.time;
+    const { leaseMs, claimWaitMs: waitMs } = sim.scenario;
     ask<readonly Held[]>(
       sim,
       (router, done) => {
         const request = { tenant: "t", queues: null, bytesMax: 1_000_000, workerId };
         const count = random.pick([1, 5, 30]);
-        router.claim({ ...request, count, leaseMs: 2_000, waitMs: 500 }, (outcome) => {
+        router.claim({ ...request, count, leaseMs, waitMs }, (outcome) => {
           if (outcome.kind !== "granted") {
             done([]);
             return;
@@ -161,7 +163,7 @@ export class Worker {
       this.start(); // lost: its leases run out
       return;
     }
-    const waitMs = !sim.draining && fate < 0.2 ? 2_600 : random.around(40);
+    const waitMs = !sim.draining && fate < 0.2 ? sim.scenario.leaseMs + 600 : random.around(40);
     sim.time.after(waitMs * 1000, () => this.settle(held, workerId));
   }
 
@@ -222,7 +224,7 @@ export class Reader {
 
   start(): void {
     const { sim, random } = this;
-    sim.time.after(random.around(60_000), () => {
+    sim.time.after(random.around(sim.scenario.readEveryMs) * 1000, () => {
       if (sim.over) return;
       const ids = [...sim.checks.created.values()];
       const id = ids.length === 0 ? undefined : random.pick(ids.slice(-30));

@@ -17,14 +17,12 @@ import { MemberOperator } from "./member-operator.ts";
 import { Nemesis } from "./nemesis.ts";
 import { SimNet } from "./net.ts";
 import { RaftWatch } from "./raft-watch.ts";
-import { type ClusterScenario, clusterScenario } from "./scenario.ts";
+import type { ClusterScenario } from "./scenario.ts";
 import { SimNode } from "./sim-node.ts";
 import { StateWatch } from "./state-watch.ts";
 import { TaskHistories } from "./task-history.ts";
 
 const drainMs = 60_000;
-/** How often it is looked whether a phase is over. */
-const lookUs = 10_000;
 /** Ms until an ended process is started again. */
 const restarts = [0, 5, 100, 600, 2_500];
 
@@ -67,7 +65,7 @@ export class ClusterSim {
     this.net.onRejected = (text) => this.fail(new Error(`a node was refused: ${text}`));
     this.shardIds = Array.from({ length: shards }, (_, i) => toShardId(i));
     this.watch = new RaftWatch(this.nodes, this.shardIds);
-    this.states = new StateWatch(this.nodes);
+    this.states = new StateWatch(this.nodes, scenario.compareEvery);
     this.net.onSent = (...frame) => this.guard(() => this.watch.sent(...frame));
     this.operator = new MemberOperator(this);
     this.nemesis = new Nemesis(this);
@@ -256,7 +254,7 @@ export class ClusterSim {
     let isOver = false;
     const look = () => {
       isOver = holds() || this.time.nowUs > endUs;
-      if (!isOver) this.time.after(lookUs, look);
+      if (!isOver) this.time.after(this.scenario.lookEveryMs * 1000, look);
     };
     look();
     await this.time.run(() => {
@@ -308,12 +306,12 @@ export class ClusterSim {
   }
 }
 
-/** Plays one seed. @throws Violation, or whatever a node runs into */
+/** Plays one scenario. @throws Violation, or whatever a node runs into */
 export async function simulateCluster(
-  seed: number,
+  scenario: ClusterScenario,
   log: ((line: string) => void) | null = null,
 ): Promise<ClusterReport> {
-  const sim = new ClusterSim(clusterScenario(seed), log);
+  const sim = new ClusterSim(scenario, log);
   const report = await sim.run();
   sim.compare();
   return report;

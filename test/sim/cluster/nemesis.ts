@@ -12,8 +12,6 @@ const jumps = [1_000, 60_000, 3_600_000];
 const weights: Partial<Record<Fault, number>> = { crash: 2, partition: 3, isolateLeader: 3 };
 /** Events until a node is ended: often within one write. */
 const crashEvents = [1, 3, 10, 40];
-/** How long partitions last: shorter than it takes to notice the silence, by chance. */
-const holds = [100, 300, 900, 2_500];
 
 export class Nemesis {
   private readonly sim: ClusterSim;
@@ -146,7 +144,7 @@ export class Nemesis {
     if (cut.length === 0) return;
     sim.counts.partitions++;
     for (const [from, to] of cut) sim.net.cut(from, to);
-    sim.time.after(random.around(random.pick(holds)) * 1000, () => {
+    sim.time.after(random.around(random.pick(sim.scenario.holdsMs)) * 1000, () => {
       if (sim.draining) return; // all of them are healed then
       for (const [from, to] of cut) sim.net.heal(from, to);
     });

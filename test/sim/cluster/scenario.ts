@@ -42,7 +42,14 @@ export interface ClusterScenario {
   readonly faults: ReadonlySet<Fault>;
   /** Whether less than a majority stays broken at first when the faults end. */
   readonly leavesSomeBroken: boolean;
+  /** How long partitions last, one by chance. */
+  readonly holdsMs: readonly number[];
   readonly clientEveryMs: number;
+  readonly readEveryMs: number;
+  readonly leaseMs: number;
+  /** How long a claim waits for work, and the most by which a task is delayed. */
+  readonly claimWaitMs: number;
+  readonly delayMaxMs: number;
   /** Little makes replicas that were away need the whole state. */
   readonly logKeepBytes: number;
   readonly net: NetProfile;
@@ -51,6 +58,10 @@ export interface ClusterScenario {
     readonly rate: number;
     readonly offsetMs: number;
   };
+  /** How often it is looked whether a phase is over. */
+  readonly lookEveryMs: number;
+  /** States of replicas are compared at each index that so many divide; it costs as much as they hold. */
+  readonly compareEvery: number;
   readonly readAhead: ReadAhead;
   readonly settings: Settings;
 }
@@ -78,7 +89,15 @@ export function clusterScenario(seed: number): ClusterScenario {
     faultEveryMs: pick("faultEvery", [100, 200, 400, 1_000]),
     faults,
     leavesSomeBroken: pick("broken", [true, false]),
+    // Shorter than it takes to notice the silence, by chance.
+    holdsMs: [100, 300, 900, 2_500],
     clientEveryMs: pick("clientEvery", [20, 60, 200]),
+    readEveryMs: 60,
+    leaseMs: 2_000,
+    claimWaitMs: 500,
+    delayMaxMs: 3_000,
+    lookEveryMs: 10,
+    compareEvery: 32,
     logKeepBytes: pick("logKeep", [0, 2_000, 20_000, 64 * 1024 * 1024]),
     net: {
       ...pick("delay", [
@@ -114,5 +133,28 @@ export function clusterScenario(seed: number): ClusterScenario {
       doneRetentionMs: longMs,
       deadRetentionMs: longMs,
     },
+  };
+}
+
+/**
+ * The same for a cluster that runs for a long time: minutes of quiet between faults, partitions that
+ * last, leases and delays of many seconds.
+ */
+export function longScenario(seed: number): ClusterScenario {
+  const stream = (what: string) => new Stream(seed, `long ${what}`);
+  const pick = <T>(what: string, list: readonly T[]) => stream(what).pick(list);
+  return {
+    ...clusterScenario(seed),
+    shards: pick("shards", [1, 1, 2]),
+    faultMs: stream("faultMs").between(600_000, 1_200_000),
+    faultEveryMs: pick("faultEvery", [5_000, 15_000, 60_000]),
+    holdsMs: [900, 2_500, 12_000, 60_000],
+    clientEveryMs: pick("clientEvery", [2_000, 8_000, 20_000]),
+    readEveryMs: 1_000,
+    leaseMs: 15_000,
+    claimWaitMs: 2_500,
+    delayMaxMs: 20_000,
+    lookEveryMs: 100,
+    compareEvery: 1024,
   };
 }

@@ -10,9 +10,6 @@ import { valuesOf } from "../checkers/state.ts";
 import { must } from "../violation.ts";
 import type { SimNode } from "./sim-node.ts";
 
-/** States are compared at each index that so many divide. */
-const every = 32;
-
 interface Digest {
   readonly name: string;
   readonly text: string;
@@ -24,8 +21,12 @@ export class StateWatch {
   /** By shard and index. */
   private readonly digests = new Map<string, Digest>();
 
-  constructor(nodes: readonly SimNode[]) {
+  private readonly every: number;
+
+  /** @param every - states are compared at each index that so many divide */
+  constructor(nodes: readonly SimNode[], every: number) {
     this.nodes = nodes;
+    this.every = every;
   }
 
   /** To be called after every event. */
@@ -40,7 +41,7 @@ export class StateWatch {
     const { index } = applier.applied;
     if (this.applied.get(shard) === index) return;
     this.applied.set(shard, index);
-    if (index % every !== 0 || closed || !applier.isBetweenEntries) return;
+    if (index % this.every !== 0 || closed || !applier.isBetweenEntries) return;
     const text = digestOf(node, shard);
     const name = `${shard.id}/${index}`;
     const known = this.digests.get(name);
