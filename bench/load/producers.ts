@@ -57,7 +57,7 @@ export class Producers {
   /** Sends from every idle slot as long as it may. */
   pump(): void {
     while (this.parked.length > 0 && this.mayCreate()) {
-      const slot = this.parked.pop();
+      const slot = this.parked.shift();
       slot?.send(this.meter);
       this.inFlight++;
     }
