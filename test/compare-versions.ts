@@ -7,7 +7,7 @@
 import { execFileSync } from "node:child_process";
 import { arch, platform } from "node:os";
 import { parseArgs } from "node:util";
-import { type WorldName, worlds } from "./play.ts";
+import { type WorldName, worlds } from "./sim/play.ts";
 
 const { values } = parseArgs({
   options: {
