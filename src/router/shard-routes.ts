@@ -61,6 +61,11 @@ export class ShardRoutes {
     return this.deps.shards[shard]?.leads === true;
   }
 
+  /** Whether clients may be sent to another node. */
+  get redirects(): boolean {
+    return this.deps.cluster?.forward !== true;
+  }
+
   get leadsAny(): boolean {
     return this.deps.shards.some((shard) => shard?.leads);
   }
@@ -92,7 +97,7 @@ export class ShardRoutes {
     const { cluster } = this.deps;
     const leader = cluster?.leaderOf(shard);
     if (!cluster || !leader) return null;
-    return new RemoteShard(toShardId(shard), cluster.calls, leader.storeId, !cluster.forward);
+    return new RemoteShard(toShardId(shard), cluster.calls, leader.storeId, this.redirects);
   }
 
   /**
@@ -101,7 +106,7 @@ export class ShardRoutes {
    * @throws QueueError not_leader, no_leader
    */
   forNew(): ShardTarget {
-    const { shards, cluster } = this.deps;
+    const { shards } = this.deps;
     for (let i = 0; i < shards.length; i++) {
       const at = (this.nextShard + i) % shards.length;
       const shard = shards[at];
@@ -110,7 +115,7 @@ export class ShardRoutes {
       return shard;
     }
     this.nextShard = (this.nextShard + 1) % shards.length;
-    return this.target(this.nextShard, cluster?.forward === true);
+    return this.target(this.nextShard, !this.redirects);
   }
 
   /** Why this node does not answer for a shard. */

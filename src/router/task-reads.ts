@@ -64,7 +64,13 @@ export class TaskReads {
 
   /** @throws QueueError not_found, not_leader, no_leader */
   async task(tenant: string, id: Uint8Array, consistency: ReadConsistency): Promise<TaskView> {
-    return viewOf(id, await this.read(tenant, id, consistency));
+    return viewOf(id, await this.read(tenant, id, this.servedAs(consistency)));
+  }
+
+  /** Where no client is sent to a leader a read is served here as if it were the leader's. */
+  private servedAs(consistency: ReadConsistency): ReadConsistency {
+    const isServed = consistency !== "leader" || this.deps.routes.redirects;
+    return isServed ? consistency : "linearizable";
   }
 
   private async read(
@@ -115,7 +121,7 @@ export class TaskReads {
     const { clock, routes } = this.deps;
     const at = placeOf(id, routes.shardCount);
     const until = clock.monotonicMs() + options.waitMs - Math.min(250, options.waitMs / 2);
-    let { consistency } = options;
+    let consistency = this.servedAs(options.consistency);
     if (!routes.replica(at.shard) && consistency !== "leader") {
       return this.resultElsewhere({ tenant, id, shard: at.shard, until }, options);
     }

@@ -126,6 +126,27 @@ describe("what nodes pass on", () => {
     for (const i of [0, 1]) equal(results.error(i)?.code, "no_leader");
   });
 
+  it("a read that is to be the leader's is as good as one, through any node", async () => {
+    const lab = await Lab.founded(3, { forward: true });
+    const leader = lab.leader() as LabNode;
+    const [x] = lab.nodes.filter((node) => node !== leader) as [LabNode];
+    const made = await create(lab, x, ["key"]);
+    const states: string[] = [];
+    const waitMs = 0;
+    const id = made.ids.subarray(0, 16);
+    lab.watch(
+      Promise.all([
+        x.router?.task("default", id, "leader"),
+        x.router?.result("default", id, { waitMs, consistency: "leader" }).then(({ task }) => task),
+      ]).then((views) => {
+        for (const view of views) states.push(view?.state ?? "");
+      }),
+      () => undefined,
+    );
+    await lab.until("read", () => states.length === 2);
+    deepEqual(states, ["ready", "ready"]);
+  });
+
   it("nothing without routing: forward on a node that leads nothing; it names the leader", async () => {
     const lab = await Lab.founded(3);
     const leader = lab.leader() as LabNode;
