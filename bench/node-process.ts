@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { freePort } from "./free-port.ts";
 import type { Target } from "./load/protocol.ts";
 import { sleep } from "./measure/sleep.ts";
-import { distFolder } from "./paths.ts";
+import { distFolder, flagsOfStart } from "./paths.ts";
 
 const readyWithinMs = 60_000;
 const readyLookMs = 5;
@@ -86,10 +86,14 @@ export class NodeProcess {
   async launch(): Promise<number> {
     const entry = fileURLToPath(new URL("main.cjs", distFolder));
     const from = performance.now();
-    const child = spawn(process.execPath, [...this.options.execArgv, entry, "serve"], {
-      env: { PATH: process.env["PATH"] ?? "", ...this.settings },
-      stdio: ["ignore", "ignore", "pipe"],
-    });
+    const child = spawn(
+      process.execPath,
+      [...flagsOfStart(), ...this.options.execArgv, entry, "serve"],
+      {
+        env: { PATH: process.env["PATH"] ?? "", ...this.settings },
+        stdio: ["ignore", "ignore", "pipe"],
+      },
+    );
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       this.stderr = (this.stderr + text).slice(-stderrKept);
     });

@@ -46,6 +46,20 @@ async function configOf(env: Env): Promise<Readonly<Record<string, unknown>>> {
   return JSON.parse(stdout) as Record<string, unknown>;
 }
 
+/** Of Node itself, in the package's own `start`. */
+const flagsOfStart: readonly string[] =
+  /^node (.*) dist\/main\.cjs serve$/
+    .exec((JSON.parse(read("package.json")) as { scripts: { start: string } }).scripts.start)?.[1]
+    ?.split(" ") ?? [];
+
+test("a node has the same flags of Node wherever it is started", () => {
+  assert.ok(flagsOfStart.some((flag) => flag.startsWith("--max-semi-space-size=")));
+  const listed = flagsOfStart.map((flag) => `"${flag}"`).join(", ");
+  assert.ok(read("deploy/Dockerfile").includes(`["node", ${listed}, "dist/main.cjs"]`));
+  const unit = read("deploy/systemd/quorumq.service");
+  assert.ok(unit.includes(`node ${flagsOfStart.join(" ")} /opt/quorumq/dist/main.cjs serve`));
+});
+
 test("every YAML parses, without a warning", () => {
   const paths = [...deployFiles(".yaml"), ...deployFiles(".yml")];
   assert.ok(paths.length >= 6);
@@ -214,7 +228,7 @@ describe("Kubernetes", () => {
         encoding: "utf8",
       }).trim(),
     );
-    const command = "--enable-source-maps dist/main.cjs serve";
+    const command = `${flagsOfStart.join(" ")} dist/main.cjs serve`;
     assert.deepEqual(started, [`true ${command}`, command, command]);
   });
 
