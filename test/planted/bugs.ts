@@ -1,16 +1,10 @@
 /**
  * Bugs that others had (B numbers) or that this code could have, as changes of a line or two. Each one
- * must be found by the simulator of a cluster, with seeds drawn at random and no checker that names it.
+ * must be found by the simulator, with seeds drawn at random and no checker that names it.
  */
-
-export interface Planted {
-  readonly id: string;
-  readonly what: string;
-  readonly file: string;
-  /** Text that stands once in the file, and what is put in its place. */
-  readonly find: string;
-  readonly put: string;
-}
+import type { Planted } from "./planted.ts";
+import { queueBugs } from "./queue-bugs.ts";
+import { storageBugs } from "./storage-bugs.ts";
 
 const raft = "src/raft";
 const shard = "src/shard";
@@ -234,4 +228,108 @@ export const planted: readonly Planted[] = [
     find: "        this.keepResult(place, index, reader.errorTo > reader.errorFrom);\n",
     put: "        if (reader.ms >= 0) return;\n",
   },
+  // Elections
+  {
+    id: "B3",
+    what: "a restart remembers its term, and forgets whom it voted for",
+    file: `${shard}/log-store.ts`,
+    find: "const known = founded ? { term: toTerm(start.cutTerm), vote: NO_ONE } : vote;",
+    put: "const known = { term: founded ? toTerm(start.cutTerm) : vote.term, vote: NO_ONE };",
+  },
+  {
+    id: "B4",
+    what: "a granted pre-vote counts as the vote of the term",
+    file: `${raft}/election.ts`,
+    find: "  if (isGranted && !isPreVote) {\n",
+    put: "  if (isGranted) {\n",
+  },
+  {
+    id: "B7",
+    what: "a leader that no quorum hears leads on",
+    file: `${raft}/raft.ts`,
+    find: "    if (core.config.checkQuorum) checkQuorum(core);\n",
+    put: "    if (!core.config.checkQuorum) checkQuorum(core);\n",
+  },
+  {
+    id: "B10",
+    what: "a learner stands for election",
+    file: `${raft}/core.ts`,
+    find: "return own !== undefined && !own.isLearner && this.log.unstable.snapshot === null;",
+    put: "return own !== undefined && this.log.unstable.snapshot === null;",
+  },
+  {
+    id: "B10b",
+    what: "learners count for a commit",
+    file: `${raft}/replication.ts`,
+    find: "  const index = jointCommittedIndex(voters, votersOutgoing, core.matchOf);\n",
+    put: "  const all = [...voters, ...core.membership.learners];\n  const index = jointCommittedIndex(all, votersOutgoing, core.matchOf);\n",
+  },
+  {
+    id: "B12",
+    what: "a leader that restarts leads on in its old term",
+    file: `${raft}/core.ts`,
+    find: "    this.becomeFollower(this.term, NO_ONE);\n  }\n\n  get isLearner",
+    put: '    this.becomeFollower(this.term, NO_ONE);\n    if (this.vote !== this.id) return;\n    this.role = "leader";\n    this.leaderId = this.id;\n  }\n\n  get isLearner',
+  },
+  // Replication
+  {
+    id: "B19",
+    what: "a leader counts itself before its own write ends",
+    file: `${raft}/replication.ts`,
+    find: "  core.acknowledge(core.id, index);\n",
+    put: "  core.acknowledge(core.id, index);\n  core.ownProgress()?.maybeUpdate(index);\n",
+  },
+  {
+    id: "B22",
+    what: "an old rejection takes next back behind what is known to match",
+    file: `${raft}/progress.ts`,
+    find: "      if (rejected <= this.match) return false;\n      // The optimistic appends since then are lost too: begin again from what is certain.\n      this.next = this.match + 1;",
+    put: "      this.next = Math.max(Math.min(rejected, matchHint + 1), 1);",
+  },
+  // Membership
+  {
+    id: "B35",
+    what: "members are changed before an entry of the leader's term is committed",
+    file: `${shard}/membership.ts`,
+    find: "    return this.waiting.size > 0 || isJoint || !this.isProven;\n",
+    put: "    return this.waiting.size > 0 || isJoint;\n",
+    also: [
+      {
+        file: `${shard}/consensus.ts`,
+        find: "      serves: deps.serves,\n",
+        put: '      serves: () => raft.role === "leader",\n',
+      },
+    ],
+  },
+  {
+    id: "B36",
+    what: "a second change of the members is logged while one is pending",
+    file: `${shard}/membership.ts`,
+    find: "    return this.waiting.size > 0 || isJoint || !this.isProven;\n",
+    put: "    return isJoint;\n",
+    also: [
+      {
+        file: `${raft}/membership.ts`,
+        find: "  if (core.pendingConfIndex > core.log.applied) {\n",
+        put: "  if (core.pendingConfIndex < 0) {\n",
+      },
+    ],
+  },
+  // Reads
+  {
+    id: "B46",
+    what: "the question for a read's index has the same number again and again",
+    file: `${shard}/read-barrier.ts`,
+    find: "    this.deps.ask(++this.requestId);\n",
+    put: "    this.deps.ask(this.requestId);\n",
+  },
+  {
+    id: "B48",
+    what: "a follower answers from what it has applied, and asks nobody",
+    file: "src/router/task-reads.ts",
+    find: '    if (consistency !== "stale") await shard.consensus.readBarrier();\n',
+    put: '    if (consistency !== "stale" && shard.leads) await shard.consensus.readBarrier();\n',
+  },
+  ...storageBugs,
+  ...queueBugs,
 ];

@@ -3,7 +3,8 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { type Planted, planted } from "../../planted/bugs.ts";
+import { planted } from "../../planted/bugs.ts";
+import type { Planted } from "../../planted/planted.ts";
 import type { PlantedSearch } from "./scenarios.ts";
 import type { Outcome } from "./search.ts";
 

@@ -27,7 +27,13 @@ function ask<T>(
   sim.time.after(patienceMs * 1000, () => end(null));
   if (!node?.router) return;
   const { router } = node;
-  sim.guard(() => send(router, (value) => sim.guard(() => end(value))));
+  const request = { node, router };
+  sim.unanswered.add(request);
+  const done = (value: T) => {
+    sim.unanswered.delete(request);
+    end(value);
+  };
+  sim.guard(() => send(router, (value) => sim.guard(() => done(value))));
 }
 
 export class Producer {

@@ -5,6 +5,7 @@
  * then all nodes stop, and their replicas are compared.
  */
 import { type ShardId, toShardId } from "../../../src/base/brand.ts";
+import type { ShardRouter } from "../../../src/router/shard-router.ts";
 import type { NodeAddress } from "../../../src/transport/transport.ts";
 import { VirtualTime } from "../clock.ts";
 import type { Figures } from "../play.ts";
@@ -17,6 +18,7 @@ import { MemberOperator } from "./member-operator.ts";
 import { Nemesis } from "./nemesis.ts";
 import { SimNet } from "./net.ts";
 import { RaftWatch } from "./raft-watch.ts";
+import { RoleWatch } from "./role-watch.ts";
 import type { ClusterScenario } from "./scenario.ts";
 import { SimNode } from "./sim-node.ts";
 import { StateWatch } from "./state-watch.ts";
@@ -25,6 +27,12 @@ import { TaskHistories } from "./task-history.ts";
 const drainMs = 60_000;
 /** Ms until an ended process is started again. */
 const restarts = [0, 5, 100, 600, 2_500];
+
+/** What a client has asked of a process. */
+export interface Request {
+  readonly node: SimNode;
+  readonly router: ShardRouter;
+}
 
 export type ClusterReport = Figures & { readonly hash: string };
 
@@ -41,11 +49,14 @@ export class ClusterSim {
   readonly clientRandom: Stream;
   /** Clients that may still change something. */
   readonly atWork = new Set<object>();
+  /** Requests that no answer came to yet. */
+  readonly unanswered = new Set<Request>();
   draining = false;
   over = false;
   private readonly spares: SimNode[] = [];
   private readonly broken = new Set<SimNode>();
   private readonly watch: RaftWatch;
+  private readonly roles: RoleWatch;
   private readonly states: StateWatch;
   private readonly nemesis: Nemesis;
   private readonly random: Stream;
@@ -65,6 +76,7 @@ export class ClusterSim {
     this.net.onRejected = (text) => this.fail(new Error(`a node was refused: ${text}`));
     this.shardIds = Array.from({ length: shards }, (_, i) => toShardId(i));
     this.watch = new RaftWatch(this.nodes, this.shardIds);
+    this.roles = new RoleWatch(this.nodes, this.net, () => this.time.nowUs);
     this.states = new StateWatch(this.nodes, scenario.compareEvery);
     this.net.onSent = (...frame) => this.guard(() => this.watch.sent(...frame));
     this.operator = new MemberOperator(this);
@@ -146,7 +158,11 @@ export class ClusterSim {
     for (const node of this.broken) if (node.state === "down") node.start();
     this.broken.clear();
     this.net.healAll();
-    await this.until("all replicas have applied everything", () => this.isEven(), drainMs);
+    await this.until(
+      "all is answered, all replicas have applied everything",
+      () => this.isEven(),
+      drainMs,
+    );
     for (const shard of this.shardIds) sameStates([...this.operator.members], shard);
     for (const node of nodes) node.stop();
     await this.until("all stop", () => nodes.every(({ state }) => state === "down"), drainMs);
@@ -226,7 +242,7 @@ export class ClusterSim {
 
   private isEven(): boolean {
     const { members } = this.operator;
-    if (this.atWork.size > 0) return false;
+    if (this.atWork.size > 0 || this.waits()) return false;
     return this.shardIds.every((shard) => {
       const applied = new Set<number>();
       for (const { shards, state } of members) {
@@ -238,6 +254,11 @@ export class ClusterSim {
       }
       return applied.size === 1;
     });
+  }
+
+  /** Whether a process that lives still owes somebody an answer. */
+  private waits(): boolean {
+    return [...this.unanswered].some(({ node, router }) => node.router === router);
   }
 
   /** After the stop: what lies on the disks, and what clients saw. */
@@ -260,6 +281,7 @@ export class ClusterSim {
     await this.time.run(() => {
       this.guard(() => {
         this.watch.look();
+        this.roles.look();
         this.states.look();
       });
       this.nemesis.step();
@@ -302,7 +324,8 @@ export class ClusterSim {
     });
     const { created, settled } = this.checks;
     const { isBusy } = this.operator;
-    return `${created.size} created, ${settled.size} settled, changing ${isBusy}; ${groups.join("; ")}`;
+    const counts = `${created.size} created, ${settled.size} settled`;
+    return `${counts}, changing ${isBusy}, asking ${this.waits()}; ${groups.join("; ")}`;
   }
 }
 

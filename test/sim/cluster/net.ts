@@ -82,6 +82,12 @@ export class SimNet {
     return this.line(from.identity.nodeId, to.identity.nodeId);
   }
 
+  /** Whether anything that one machine sent may arrive at the other one now, or soon. */
+  isOpen(from: string, to: string): boolean {
+    const { cuts, cloggedUntilUs } = this.line(from, to);
+    return cuts === 0 || cloggedUntilUs > this.time.nowUs;
+  }
+
   // Connecting
 
   started(transport: SimTransport): void {
