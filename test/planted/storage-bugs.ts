@@ -18,6 +18,13 @@ export const storageBugs: readonly Planted[] = [
     file: `${shard}/snapshot-receiver.ts`,
     find: "    if (this.transfer !== transfer || this.stopped) return;\n    this.transfer = null;\n",
     put: "    if (this.stopped) return;\n    this.transfer = null;\n",
+    also: [
+      {
+        file: `${shard}/snapshot-receiver.ts`,
+        find: "    transfer.check.abort();\n",
+        put: "",
+      },
+    ],
   },
   {
     id: "B29",
