@@ -6,6 +6,18 @@ import type { Planted } from "./planted.ts";
 import { queueBugs } from "./queue-bugs.ts";
 import { storageBugs } from "./storage-bugs.ts";
 
+// Not planted, and why:
+// B5, B6    cost elections and time, and break no promise; seeds have too many faults of their own
+//           for elections to be counted.
+// B9        a candidate asks once in each of its terms, and the first answer to it counts.
+// B23, B32, B33, B40, B62    are about memory, real time and real directories: tests of processes.
+// B25, B26  a state is taken into a store of its own, that the replica begins anew with: nothing of
+//           its log, or of a checkpoint of its own, is left. One that is refused is sent again.
+// B37       a membership is in force when it is applied: there is nothing to take back.
+// B38, B39  each store, and each group, has a name that nobody had before.
+// B43       the server does not read by lease.
+// B50       has the defence of B49; B54: nothing happens outside of the log yet.
+
 const raft = "src/raft";
 const shard = "src/shard";
 const queue = "src/queue";
