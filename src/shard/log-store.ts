@@ -103,9 +103,10 @@ export class LogStore implements LogReader {
     }
     const applied = toLogIndex(appliedIndex);
     const commit = toLogIndex(Math.max(applied, Math.min(last, await readCommit(kv))));
-    // A group's founding counts as an entry of term 1, for which nobody had to vote.
-    const founded = vote.term < start.cutTerm;
-    const known = founded ? { term: toTerm(start.cutTerm), vote: NO_ONE } : vote;
+    // Entries may be written before the term that they came in, and nobody voted in that of a
+    // group's founding. No vote of such a term has been told.
+    const lastTerm = entries[entries.length - 1]?.term ?? toTerm(start.cutTerm);
+    const known = vote.term < lastTerm ? { term: lastTerm, vote: NO_ONE } : vote;
     const log = new LogStore(kv, start, { ...known, commit }, entries);
     if (saved) log.saved = log.metaAt(applied);
     return log;
