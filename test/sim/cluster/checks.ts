@@ -17,6 +17,8 @@ export class Checks {
   private readonly timeIsTold: boolean;
   /** The most that a clock runs fast by, following a wall clock included. */
   private readonly rate: number;
+  /** The most that a machine's own clock runs fast or slow by. */
+  private readonly drift: number;
   private readonly trace: (line: string) => void;
   /** Ids of acknowledged tasks by key. */
   readonly created = new Map<string, string>();
@@ -28,6 +30,7 @@ export class Checks {
 
   constructor({ faults, clocks }: ClusterScenario, trace: (line: string) => void) {
     this.trace = trace;
+    this.drift = clocks.rate;
     this.rate = 0.005 + clocks.rate;
     this.timeIsTold = clocks.offsetMs <= 1 && clocks.rate < 0.01 && !faults.has("jump");
   }
@@ -55,7 +58,9 @@ export class Checks {
 
   /** A create is asked for, perhaps once more: the first one to be logged counts. */
   asked(key: string, nowUs: number, delayMs: number): void {
-    const dueUs = nowUs + Math.max(0, delayMs * (1 - this.rate) - 4) * 1000;
+    // A leader that starts on its own wall clock may be ahead of the one before.
+    const aheadMs = 4 + 2 * this.drift * (nowUs / 1000 + delayMs);
+    const dueUs = nowUs + Math.max(0, delayMs * (1 - this.rate) - aheadMs) * 1000;
     this.earliestUs.set(key, Math.min(dueUs, this.earliestUs.get(key) ?? dueUs));
   }
 
