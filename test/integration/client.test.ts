@@ -1,6 +1,7 @@
 /** The SDK as an application uses it, against the built server as a process. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { limits } from "../../src/base/limits.ts";
 import {
   createHttpClient,
   createProducer,
@@ -144,6 +145,31 @@ test("a stopped worker's tasks are ready at once for the next one", async () => 
   assert.equal((await http.getTask(id)).state, "ready");
   await work("stop", () => "second");
   assert.equal((await resultOf(id)).result?.result, "second");
+});
+
+test("handlers that keep the event loop for longer than a node may be silent lose nothing", async () => {
+  const count = 4;
+  const standMs = limits.clientPingMs + limits.clientPingAnswerMs + 500;
+  await producer.enqueueMany("stand", Array(count).fill(null));
+  const losses: string[] = [];
+  let starts = 0;
+  await new Promise<void>((resolve, reject) => {
+    const handler = async (): Promise<void> => {
+      // One turn, in which a ping that is due leaves and its answer does not come yet.
+      await new Promise(setImmediate);
+      const endMs = performance.now() + standMs;
+      while (performance.now() < endMs);
+      if (++starts === count) resolve();
+    };
+    work("stand", handler, { concurrency: 1, prefetch: count, batch: count })
+      .then((worker) => {
+        worker.on("disconnected", ({ error }) => losses.push(error.message));
+        worker.on("lost", ({ task }) => losses.push(task.id));
+      })
+      .catch(reject);
+  });
+  await new Promise(setImmediate);
+  assert.deepEqual(losses, []);
 });
 
 test("calls under way while the server is killed and comes back make each task once", async () => {
