@@ -58,12 +58,14 @@ export const planted: readonly Planted[] = [
     find: "if (at >= 0) this.append(at === 0 ? entries : entries.slice(at));",
     put: "if (entries.length > 0 || at >= 0) this.append(entries);",
   },
+  // That an append which fits commits no further than it reaches cannot be seen to matter: a leader
+  // finds the place where the logs part exactly, so that no stale tail is left behind what fits.
   {
     id: "B15",
-    what: "an append raises the commit index past what it vouches for",
+    what: "an append that does not fit raises the commit index",
     file: `${raft}/log.ts`,
-    find: "this.commitTo(Math.min(commit, lastNew) as LogIndex);",
-    put: "this.commitTo(Math.min(commit, this.lastIndex()) as LogIndex);",
+    find: "if (!this.matchTerm(prevIndex, prevTerm)) return undefined;",
+    put: "if (!this.matchTerm(prevIndex, prevTerm)) {\n      this.commitTo(Math.min(commit, this.lastIndex()) as LogIndex);\n      return undefined;\n    }",
   },
   {
     id: "B15b",
@@ -86,12 +88,14 @@ export const planted: readonly Planted[] = [
     find: "const pending: Pending = { entriesDone: !last, voteDone: !votes, responses, last };",
     put: "const pending: Pending = { entriesDone: true, voteDone: !votes, responses, last };\n    queueMicrotask(() => this.deliver());",
   },
+  // A leader cannot send from a log that is cut: it has no term to send for what stands before. And
+  // a follower asks no cut log: it compares with the commit index first, which is never behind the cut.
   {
     id: "B17",
-    what: "a leader that has cut the log sends what is left of it",
-    file: `${raft}/log.ts`,
-    find: "if (lo < this.firstIndex()) return undefined;",
-    put: "if (lo < this.firstIndex()) return this.slice(this.firstIndex(), hi, maxBytes);",
+    what: "an append from before what is committed counts as a conflict: it replaces all behind that",
+    file: `${raft}/replication.ts`,
+    find: "  if (prevIndex < core.log.committed) {\n",
+    put: "  if (prevIndex < core.log.committed) {\n    core.log.append(message.entries.filter(({ index }) => index > core.log.committed));\n",
   },
   {
     id: "B21",
@@ -105,7 +109,7 @@ export const planted: readonly Planted[] = [
     what: "an older state is installed over a newer log",
     file: `${shard}/consensus.ts`,
     find: "if (index <= this.raft.commitIndex) return true;",
-    put: "if (index < 0) return true;",
+    put: "if (index <= this.raft.commitIndex) return false;",
   },
   {
     id: "B28",
@@ -136,11 +140,18 @@ export const planted: readonly Planted[] = [
     put: "return isAlone || this.deps.serves() || this.leaderId > 0 ? Promise.resolve() : this.reads.wait();",
   },
   {
-    id: "B45",
-    what: "reads are confirmed at once, by the leader alone",
+    id: "B44b",
+    what: "a leader confirms reads by itself",
     file: `${raft}/read-index.ts`,
     find: "  if (hasLease || isAlone) {",
     put: "  if (!hasLease || isAlone) {",
+  },
+  {
+    id: "B45",
+    what: "a leader answers reads before it knows what earlier ones committed",
+    file: `${raft}/read-index.ts`,
+    find: "  if (!hasCommittedInTerm(core)) {",
+    put: "  if (core.log.committed === 0) {",
   },
   {
     id: "B42",
@@ -212,19 +223,21 @@ export const planted: readonly Planted[] = [
     find: "if (index < this.offset || this.term(index) !== term) return;",
     put: "if (index < this.offset || this.term(index) === undefined) return;",
   },
+  // A log that is kept with a received state does no harm: its entries are the leader's.
   {
     id: "P1",
-    what: "a received state keeps the log that was copied with it",
-    file: `${shard}/prepare-store.ts`,
-    find: "  await dropLog(kv, signal);\n",
-    put: "",
+    what: "a start takes the whole log for committed",
+    file: `${shard}/log-store.ts`,
+    find: "const commit = toLogIndex(Math.max(applied, Math.min(last, await readCommit(kv))));",
+    put: "const commit = toLogIndex(Math.max(last, await readCommit(kv)));",
   },
+  // Entries that others still need may be cut: they are given the whole state.
   {
     id: "P2",
-    what: "a log is cut one entry too far",
+    what: "a log is cut one entry further than the rows go",
     file: `${shard}/log-store.ts`,
     find: "const to = Math.min(appliedIndex, Math.max(neededFrom - 1, this.tooOld(keepBytes)));",
-    put: "const to = Math.min(appliedIndex, Math.max(neededFrom, this.tooOld(keepBytes)));",
+    put: "const to = Math.min(appliedIndex + 1, Math.max(neededFrom - 1, this.tooOld(keepBytes)));",
   },
   {
     id: "P3",

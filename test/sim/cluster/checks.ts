@@ -3,6 +3,7 @@ import type { ShardId } from "../../../src/base/brand.ts";
 import { ByteReader } from "../../../src/base/bytes.ts";
 import { exportRows } from "../../../src/queue/invariants.ts";
 import { prefixes } from "../../../src/queue/keys.ts";
+import { NO_ONE } from "../../../src/raft/types.ts";
 import { stateKey } from "../../../src/shard/checkpoint.ts";
 import type { Shard } from "../../../src/shard/shard.ts";
 import { readRecord } from "../../../src/storage/record.ts";
@@ -11,10 +12,20 @@ import { must } from "../violation.ts";
 import type { ClusterScenario } from "./scenario.ts";
 import type { SimNode } from "./sim-node.ts";
 
+/** A task as a worker was given it. */
+export interface Lease {
+  readonly attempts: number;
+  /** When the worker asked, for how many ms, and when it had the answer. */
+  readonly calledUs: number;
+  readonly leaseMs: number;
+  readonly answeredUs: number;
+}
+
 export class Checks {
   memberChanges = 0;
+  private readonly nowUs: () => number;
   /** No wall clock is wrong when a process starts. */
-  private readonly timeIsTold: boolean;
+  private readonly wallsAreRight: boolean;
   /** The most that a clock runs fast by, following a wall clock included. */
   private readonly rate: number;
   /** The most that a machine's own clock runs fast or slow by. */
@@ -24,20 +35,29 @@ export class Checks {
   readonly created = new Map<string, string>();
   /** Tasks whose completion was acknowledged, with the token that it carried. */
   readonly settled = new Map<string, number>();
-  /** Of each task: attempts by lease token. */
-  private readonly tokens = new Map<string, Map<number, number>>();
+  /** Of each task: what workers were given, by lease token. */
+  private readonly leases = new Map<string, Map<number, Lease>>();
+  private readonly givenBack = new Set<string>();
   private readonly keyOfId = new Map<string, string>();
 
-  constructor({ faults, clocks }: ClusterScenario, trace: (line: string) => void) {
+  constructor(
+    { faults, clocks }: ClusterScenario,
+    trace: (line: string) => void,
+    nowUs: () => number,
+  ) {
     this.trace = trace;
+    this.nowUs = nowUs;
     this.drift = clocks.rate;
     this.rate = 0.005 + clocks.rate;
-    this.timeIsTold = clocks.offsetMs <= 1 && clocks.rate < 0.01 && !faults.has("jump");
+    this.wallsAreRight = clocks.offsetMs <= 1 && clocks.rate < 0.01 && !faults.has("jump");
   }
 
   /** A replica changes its role, or its leader. */
   role(node: SimNode, shard: Shard): void {
     const { role, term, leaderId } = shard.consensus.raft;
+    if (role === "follower" && leaderId !== NO_ONE) this.told.add(shard);
+    const hasWallOnly = role === "leader" && !this.told.has(shard);
+    if (hasWallOnly && !this.wallsAreRight) this.leapsUs.push(this.nowUs());
     this.trace(`${node.name}/${shard.id} ${role} ${term} of ${leaderId}`);
   }
 
@@ -53,20 +73,31 @@ export class Checks {
     this.memberChanges++;
   }
 
-  /** Of each key: virtual µs before which no worker may get it. */
-  private readonly earliestUs = new Map<string, number>();
+  // Time
+
+  /** Replicas that have heard, since they began, what time it is for a leader. */
+  private readonly told = new WeakSet<Shard>();
+  /** When the time of leaders may have gone from one wall clock to another. */
+  private readonly leapsUs: number[] = [];
+  /** Of each key: when it was asked for, and the ms before which no worker may get it. */
+  private readonly asks = new Map<string, { readonly fromUs: number; readonly delayMs: number }>();
 
   /** A create is asked for, perhaps once more: the first one to be logged counts. */
-  asked(key: string, nowUs: number, delayMs: number): void {
+  asked(key: string, fromUs: number, delayMs: number): void {
+    if (!this.asks.has(key)) this.asks.set(key, { fromUs, delayMs });
+  }
+
+  /** Whether so many ms can have gone by for those who lead. */
+  private canHavePassed(ms: number, fromUs: number, toUs: number): boolean {
     // A leader that starts on its own wall clock may be ahead of the one before.
-    const aheadMs = 4 + 2 * this.drift * (nowUs / 1000 + delayMs);
-    const dueUs = nowUs + Math.max(0, delayMs * (1 - this.rate) - aheadMs) * 1000;
-    this.earliestUs.set(key, Math.min(dueUs, this.earliestUs.get(key) ?? dueUs));
+    const aheadMs = 4 + (this.wallsAreRight ? (2 * this.drift * toUs) / 1000 : 0);
+    const leastUs = Math.max(0, ms * (1 - this.rate) - aheadMs) * 1000;
+    return toUs >= fromUs + leastUs || this.leapsUs.some((at) => at >= fromUs && at <= toUs);
   }
 
   /** Whether another claim of the task is known to be newer than this token's. */
   isStale(id: string, token: number): boolean {
-    for (const other of this.tokens.get(id)?.keys() ?? []) if (other > token) return true;
+    for (const other of this.leases.get(id)?.keys() ?? []) if (other > token) return true;
     return false;
   }
 
@@ -80,28 +111,33 @@ export class Checks {
   }
 
   /** A task is in the hands of a worker. */
-  delivered(nowUs: number, id: string, payload: string, token: number, attempts: number): void {
-    const earliestUs = this.earliestUs.get(payload) ?? Number.POSITIVE_INFINITY;
-    must(
-      !this.timeIsTold || nowUs >= earliestUs,
-      "no delivery before its time",
-      id,
-      payload,
-      nowUs,
-      earliestUs,
-    );
+  delivered(id: string, payload: string, token: number, lease: Lease): void {
+    const { fromUs, delayMs } = this.asks.get(payload) ?? { fromUs: Infinity, delayMs: 0 };
+    const isDue = this.canHavePassed(delayMs, fromUs, lease.answeredUs);
+    must(isDue, "no delivery before its time", id, payload, fromUs, delayMs);
     // An answer may be late: only a claim that was made after the settled one must not be.
     const settled = this.settled.get(id) ?? Number.POSITIVE_INFINITY;
     must(token <= settled, "no claim after an acknowledged settle", id, token, settled);
     const key = this.keyOfId.get(id) ?? payload;
     must(key === payload, "the payload that was sent", id, key, payload);
-    const tokens = this.tokens.get(id) ?? new Map<number, number>();
-    must(!tokens.has(token), "a lease token is given once", id, token);
-    for (const [other, count] of tokens) {
-      must(other < token === count < attempts, "tokens grow as claims do", id, other, token);
+    const leases = this.leases.get(id) ?? new Map<number, Lease>();
+    must(!leases.has(token), "a lease token is given once", id, token);
+    for (const [other, known] of leases) {
+      const isOlder = other < token;
+      const grows = isOlder === known.attempts < lease.attempts;
+      must(grows, "tokens grow as claims do", id, other, token);
+      const [first, next] = isOlder ? [known, lease] : [lease, known];
+      const hasEnded =
+        this.givenBack.has(`${id} ${Math.min(other, token)}`) ||
+        this.canHavePassed(first.leaseMs, first.calledUs, next.answeredUs);
+      must(hasEnded, "a lease holds for its time", id, other, token, first.calledUs);
     }
-    tokens.set(token, attempts);
-    this.tokens.set(id, tokens);
+    this.leases.set(id, leases.set(token, lease));
+  }
+
+  /** A worker does not want a task that it was given, if its word arrives. */
+  givesBack(id: string, token: number): void {
+    this.givenBack.add(`${id} ${token}`);
   }
 }
 

@@ -6,18 +6,23 @@ import type { ShardRouter } from "../../../src/router/shard-router.ts";
 import { Stream } from "../random.ts";
 import { must } from "../violation.ts";
 import type { ClusterSim } from "./cluster-sim.ts";
+import type { SimNode } from "./sim-node.ts";
 
 /** A client asks again after so long without an answer. */
 const patienceMs = 3_000;
 
-/** Calls back once, with the answer or with null when the client's patience is over. */
+/**
+ * Calls back once, with the answer or with null when the client's patience is over.
+ * @param to - which node to ask; default any that is up
+ */
 function ask<T>(
   sim: ClusterSim,
   send: (router: ShardRouter, done: (value: T) => void) => void,
   then: (value: T | null) => void,
+  to?: SimNode,
 ): void {
   const up = sim.nodes.filter((node) => node.state === "up" && node.router);
-  const node = sim.clientRandom.pick(up);
+  const node = to ?? sim.clientRandom.pick(up);
   let over = false;
   const end = (value: T | null) => {
     if (over) return;
@@ -156,7 +161,10 @@ export class Worker {
       const name = formatTaskId(id);
       const payload = block.toString("utf8", payloadFrom[i], payloadTo[i]);
       const attempts = grant.attempts[i] as number;
-      sim.checks.delivered(sim.time.nowUs, name, payload, token, attempts);
+      sim.checks.delivered(name, payload, token, {
+        ...{ attempts, calledUs, answeredUs: sim.time.nowUs },
+        leaseMs: sim.scenario.leaseMs,
+      });
       sim.histories.claimed(name, calledUs, token, attempts);
       return { id, token };
     });
@@ -204,6 +212,7 @@ export class Worker {
     const { checks, histories, counts } = this.sim;
     const name = formatTaskId(id);
     const isStale = checks.isStale(name, token);
+    if (kind === "nack") checks.givesBack(name, token);
     const tell = histories.settling(name, kind, token);
     return (code) => {
       if (code === 0) {
@@ -239,7 +248,18 @@ export class Reader {
     });
   }
 
-  private read(id: string): void {
+  /** A node has been elected: it is asked at once for what was acknowledged last. */
+  elected(node: SimNode): void {
+    const { sim, random } = this;
+    const { created, settled } = sim.checks;
+    const ids = new Set([...[...created.values()].slice(-3), ...[...settled.keys()].slice(-3)]);
+    for (const id of ids) this.read(id, node);
+    sim.time.after(random.around(5_000), () => {
+      for (const id of sim.over ? [] : ids) this.read(id);
+    });
+  }
+
+  private read(id: string, to?: SimNode): void {
     const { sim } = this;
     const wasSettled = sim.checks.settled.has(id);
     const { nowUs } = sim.time;
@@ -265,6 +285,7 @@ export class Reader {
         );
       },
       () => undefined,
+      to,
     );
   }
 }

@@ -6,6 +6,7 @@
  */
 import { type ShardId, toShardId } from "../../../src/base/brand.ts";
 import type { ShardRouter } from "../../../src/router/shard-router.ts";
+import { shardFrames } from "../../../src/shard/replica-frames.ts";
 import type { NodeAddress } from "../../../src/transport/transport.ts";
 import { VirtualTime } from "../clock.ts";
 import type { Figures } from "../play.ts";
@@ -45,6 +46,7 @@ export class ClusterSim {
   readonly nodes: SimNode[] = [];
   readonly shardIds: readonly ShardId[];
   readonly operator: MemberOperator;
+  readonly reader: Reader;
   readonly counts = { acknowledged: 0, faults: 0, crashes: 0, partitions: 0, snapshots: 0 };
   readonly clientRandom: Stream;
   /** Clients that may still change something. */
@@ -70,7 +72,11 @@ export class ClusterSim {
     this.log = log;
     this.random = new Stream(seed, "cluster");
     this.clientRandom = new Stream(seed, "clients");
-    this.checks = new Checks(scenario, (line) => this.trace(line));
+    this.checks = new Checks(
+      scenario,
+      (line) => this.trace(line),
+      () => this.time.nowUs,
+    );
     this.histories = new TaskHistories(() => this.time.nowUs);
     this.net = new SimNet(this.time, new Stream(seed, "net"), scenario.net);
     this.net.onRejected = (text) => this.fail(new Error(`a node was refused: ${text}`));
@@ -78,8 +84,13 @@ export class ClusterSim {
     this.watch = new RaftWatch(this.nodes, this.shardIds);
     this.roles = new RoleWatch(this.nodes, this.net, () => this.time.nowUs);
     this.states = new StateWatch(this.nodes, scenario.compareEvery);
-    this.net.onSent = (...frame) => this.guard(() => this.watch.sent(...frame));
+    this.net.onSent = (from, group, type, body) => {
+      this.guard(() => this.watch.sent(from, group, type, body));
+      const isOffer = type === shardFrames.snapshotOffer && group < shards;
+      if (isOffer) this.nemesis.stateOffered(toShardId(group));
+    };
     this.operator = new MemberOperator(this);
+    this.reader = new Reader(this);
     this.nemesis = new Nemesis(this);
     for (let i = 1; i <= founders; i++) {
       const node = new SimNode(this, `n${i}`, true);
@@ -144,7 +155,7 @@ export class ClusterSim {
     for (const node of nodes) node.start();
     for (let i = 0; i < 3; i++) new Producer(this, i).start();
     for (let i = 0; i < 3; i++) new Worker(this, i).start();
-    new Reader(this).start();
+    this.reader.start();
     this.nemesis.start();
     await this.until(
       "the faults' time",
@@ -183,9 +194,10 @@ export class ClusterSim {
     for (const node of nodes) {
       node.disk.failingSyncs = 0;
       node.disk.full = false;
-      node.stalledUntilUs = 0;
+      node.stall(0, 1);
       if (node.isKeptUp && node.state === "down" && !this.broken.has(node)) node.start();
     }
+    this.nemesis.end();
   }
 
   private break(node: SimNode): void {

@@ -1,4 +1,5 @@
 /** Brings the faults of a cluster's scenario about, as long as the fault phase lasts. */
+import type { ShardId } from "../../../src/base/brand.ts";
 import { Stream } from "../random.ts";
 import type { ClusterSim } from "./cluster-sim.ts";
 import type { Fault } from "./scenario.ts";
@@ -12,16 +13,21 @@ const jumps = [1_000, 60_000, 3_600_000];
 const weights: Partial<Record<Fault, number>> = { crash: 2, partition: 3, isolateLeader: 3 };
 /** Events until a node is ended: often within one write. */
 const crashEvents = [1, 3, 10, 40];
+/** How much slower than usual a disk gets: a write may outlive the term that it began in. */
+const stalls = [40, 40, 1_000];
 
 export class Nemesis {
   private readonly sim: ClusterSim;
   private readonly random: Stream;
+  /** Of how a fault strikes. */
+  private readonly manner: Stream;
   private readonly kinds: readonly Fault[];
   private crashAt: { readonly event: number; readonly node: SimNode } | null = null;
 
   constructor(sim: ClusterSim) {
     this.sim = sim;
     this.random = new Stream(sim.scenario.seed, "nemesis");
+    this.manner = new Stream(sim.scenario.seed, "nemesis manner");
     this.kinds = [...sim.scenario.faults].flatMap((kind) => Array(weights[kind] ?? 1).fill(kind));
   }
 
@@ -70,7 +76,7 @@ export class Nemesis {
         });
         return;
       case "stall":
-        node.stalledUntilUs = sim.time.nowUs + 1000 * random.pick([100, 1_000, 4_000]);
+        node.stall(random.pick([100, 1_000, 4_000]), this.manner.pick(stalls));
         return;
       case "pause":
         this.pause(node, random.pick([30, 200, 1_000, 4_000]));
@@ -79,7 +85,7 @@ export class Nemesis {
         node.machine.jump(random.pick([-1, 1]) * random.pick(jumps));
         return;
       case "transfer":
-        this.transfer();
+        this.handOver(random.pick(sim.shardIds), this.manner.chance(0.5));
         return;
       case "replace":
         sim.operator.replace();
@@ -104,9 +110,27 @@ export class Nemesis {
     if (kind === "cut") this.partition(bothWays([[node.name, random.pick(names)]]));
     else if (kind === "isolateLeader") {
       // Again and again: logs then end in what several leaders wrote.
-      const leader = sim.leaderOf(random.pick(sim.shardIds));
-      if (leader) this.partition(this.oneWay(bothWays(around(leader.name, names))));
+      const shard = random.pick(sim.shardIds);
+      const leader = sim.leaderOf(shard);
+      if (!leader) return;
+      const cut = bothWays(around(leader.name, names));
+      if (this.manner.chance(0.4)) this.isolateInAWrite(leader, shard, cut);
+      else this.partition(this.oneWay(cut));
     } else this.partition(this.oneWay(this.shape(node.name, names)));
+  }
+
+  /** What a leader is about to write is replaced by the next leader before it is written. */
+  private isolateInAWrite(leader: SimNode, shard: ShardId, cut: readonly Direction[]): void {
+    const { sim, manner } = this;
+    const untilUs = sim.time.nowUs + 2_000_000;
+    leader.stall(2_000, 1_000_000 / leader.diskUs);
+    this.cut(cut);
+    const look = () => {
+      const isReplaced = sim.nodes.some((node) => node !== leader && node.shards[shard]?.leads);
+      if (isReplaced || sim.time.nowUs > untilUs) this.heal(cut);
+      else sim.time.after(manner.around(20) * 1000, look);
+    };
+    look();
   }
 
   private shape(one: string, names: readonly string[]): Direction[] {
@@ -142,12 +166,20 @@ export class Nemesis {
     const { sim, random } = this;
     const cut = directions.filter(([from, to]) => from !== to);
     if (cut.length === 0) return;
-    sim.counts.partitions++;
-    for (const [from, to] of cut) sim.net.cut(from, to);
-    sim.time.after(random.around(random.pick(sim.scenario.holdsMs)) * 1000, () => {
-      if (sim.draining) return; // all of them are healed then
-      for (const [from, to] of cut) sim.net.heal(from, to);
-    });
+    this.cut(cut);
+    sim.time.after(random.around(random.pick(sim.scenario.holdsMs)) * 1000, () => this.heal(cut));
+  }
+
+  private cut(directions: readonly Direction[]): void {
+    const { net, counts } = this.sim;
+    counts.partitions++;
+    for (const [from, to] of directions) net.cut(from, to);
+  }
+
+  private heal(directions: readonly Direction[]): void {
+    const { net, draining } = this.sim;
+    if (draining) return; // all of them are healed then
+    for (const [from, to] of directions) net.heal(from, to);
   }
 
   private pause(node: SimNode, ms: number): void {
@@ -155,11 +187,38 @@ export class Nemesis {
     this.sim.net.paused(node.name, node.machine.pausedUntilUs);
   }
 
-  private transfer(): void {
-    const { sim, random } = this;
-    const shard = random.pick(sim.shardIds);
-    const { consensus } = sim.leaderOf(shard)?.shards[shard] ?? {};
-    if (consensus) consensus.transferTo(random.pick(consensus.raft.membership.voters));
+  /** @param inVain - the word to stand for election is late, or lost with its connection */
+  private handOver(shard: ShardId, inVain: boolean): void {
+    const { sim, manner } = this;
+    const leader = sim.leaderOf(shard);
+    const { consensus } = leader?.shards[shard] ?? {};
+    if (!leader || !consensus) return;
+    const target = manner.pick(consensus.raft.membership.voters);
+    const node = sim.nodes.find(({ storeId }) => storeId === target);
+    if (inVain && node && node !== leader) {
+      sim.counts.partitions++;
+      sim.net.cut(leader.name, node.name);
+      sim.time.after(manner.pick([100, 400]) * 1000, () => {
+        sim.net.heal(leader.name, node.name);
+      });
+    }
+    consensus.transferTo(target);
+  }
+
+  /** A leader offers its state to a member: who leads may change before that has it. */
+  stateOffered(shard: ShardId): void {
+    const { sim, manner } = this;
+    if (!sim.scenario.faults.has("transfer") || !manner.chance(0.3)) return;
+    sim.time.after(manner.around(300) * 1000, () => {
+      if (!sim.draining) this.handOver(shard, false);
+    });
+  }
+
+  /** The last fault of all, from which the cluster must come back by itself. */
+  end(): void {
+    const { sim, manner } = this;
+    if (!sim.scenario.faults.has("transfer")) return;
+    for (const shard of sim.shardIds) if (manner.chance(0.7)) this.handOver(shard, true);
   }
 
   private crash(node: SimNode): void {

@@ -39,6 +39,8 @@ interface Seen {
   commit: number;
   lastIndex: number;
   lastTerm: number;
+  /** As far as the core takes its log for durable. */
+  stableIndex: number;
   /** Of the entries firstIndex .. lastIndex. */
   terms: number[];
   firstIndex: number;
@@ -93,6 +95,13 @@ class Group {
   private readonly votes = new Map<string, StoreId>();
   private readonly seen = new WeakMap<Shard, Seen>();
   private readonly entries = new Map<number, Known>();
+  /** By store: the newest entry that was acknowledged, and in which term. */
+  private readonly acknowledged = new Map<
+    StoreId,
+    { readonly term: number; readonly index: number }
+  >();
+  /** By store: what its last start found to be committed. */
+  private readonly starts = new Map<StoreId, number>();
   /** From the founding on. */
   private readonly committed: Committed[] = [{ term: 1, byTerm: 1 }];
 
@@ -106,14 +115,17 @@ class Group {
     const { log, term, role } = core;
     const lastIndex = log.lastIndex();
     const lastTerm = log.lastTerm();
+    const stableIndex = log.unstable.offset - 1;
     let seen = this.seen.get(shard);
     if (!seen) {
+      this.lookAtStart(node, core);
       seen = newcomer(log.firstIndex(), core.membership);
       this.seen.set(shard, seen);
     } else if (
       seen.commit === log.committed &&
       seen.lastIndex === lastIndex &&
       seen.lastTerm === lastTerm &&
+      seen.stableIndex === stableIndex &&
       seen.term === term &&
       seen.role === role
     ) {
@@ -121,14 +133,33 @@ class Group {
     }
     must(term >= seen.term, "a replica's term does not fall", node.name, seen.term, term);
     this.lookAtLog(node, core, seen);
+    if (stableIndex !== seen.stableIndex) this.lookAtDisk(node, core, stableIndex);
     if (role === "leader") this.lookAtLeader(node, core);
     if (log.committed !== seen.commit) this.lookAtCommit(node, core, seen);
     seen.membership = core.membership;
-    Object.assign(seen, { term, role, commit: log.committed, lastIndex, lastTerm });
+    Object.assign(seen, { term, role, commit: log.committed, lastIndex, lastTerm, stableIndex });
+  }
+
+  /** A replica begins anew, after a crash or from a state that it was given. */
+  private lookAtStart(node: SimNode, { id, log }: Core): void {
+    const name = `${node.name}/${this.shard}`;
+    const before = this.starts.get(id) ?? 0;
+    must(log.committed >= before, "a start finds what the last one found", name, log.committed);
+    this.starts.set(id, log.committed);
+  }
+
+  /** What the core does not wait for any more has been written. */
+  private lookAtDisk(node: SimNode, { log }: Core, index: number): void {
+    if (index <= foundingIndex) return;
+    const holds = isStored(node, this.shard, index, log.term(index));
+    must(holds, "what counts as durable is on the disk", `${node.name}/${this.shard}`, index);
   }
 
   /** Log matching; and that a leader only appends. */
-  private lookAtLog(node: SimNode, { log, term, role }: Core, seen: Seen): void {
+  private lookAtLog(node: SimNode, { id, log, term, role }: Core, seen: Seen): void {
+    const known = this.acknowledged.get(id);
+    const keeps = known?.term !== term || known.index <= log.lastIndex();
+    must(keeps, "what is acknowledged in a term stays in it", node.name, known?.index, term);
     let same = Math.min(seen.lastIndex, log.lastIndex());
     while (same >= seen.firstIndex && seen.terms[same - seen.firstIndex] !== log.term(same)) same--;
     const leadsOn = role === "leader" && seen.role === "leader" && seen.term === term;
@@ -237,6 +268,9 @@ class Group {
     if (kind === "appendResponse" && !message.reject && message.index > foundingIndex) {
       const holds = isStored(node, this.shard, message.index);
       must(holds, "entries are durable before they are acknowledged", name, message.index);
+      const known = this.acknowledged.get(from);
+      const isNews = !known || term > known.term || message.index > known.index;
+      if (isNews) this.acknowledged.set(from, { term, index: message.index });
     }
   }
 
@@ -250,6 +284,6 @@ class Group {
 function newcomer(firstIndex: number, membership: Membership): Seen {
   return {
     ...{ term: 0, role: "follower", commit: 0, lastIndex: firstIndex - 1, lastTerm: 0 },
-    ...{ terms: [], firstIndex, membership },
+    ...{ stableIndex: 0, terms: [], firstIndex, membership },
   };
 }

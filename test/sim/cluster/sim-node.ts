@@ -50,8 +50,6 @@ const quiet: Logger = {
   error: () => undefined,
   child: () => quiet,
 };
-/** How much slower a disk that stalls is. */
-const stallFactor = 40;
 
 /** What one process of the node has open. */
 interface Running {
@@ -73,7 +71,9 @@ export class SimNode {
   readonly machine: MachineClock;
   disk: VirtualDisk;
   state: "down" | "starting" | "up" | "stopping" | "refused" = "down";
-  stalledUntilUs = 0;
+  private stalledUntilUs = 0;
+  /** How much slower its disk is meanwhile. */
+  private stallFactor = 1;
   /** It belongs to the nodes that found the cluster, and has not lost its disk. */
   isFounder: boolean;
   /** It is to be started again when it ends. */
@@ -87,7 +87,8 @@ export class SimNode {
   private readonly random: Stream;
   private readonly diskRandom: Stream;
   /** Mean µs of one operation of its disk. */
-  private readonly diskUs: number;
+  readonly diskUs: number;
+  private readonly logKeepBytes: number;
 
   constructor(sim: ClusterSim, name: string, isFounder: boolean) {
     const { seed, clocks } = sim.scenario;
@@ -100,6 +101,7 @@ export class SimNode {
     const rate = 1 + (this.random.unit() - 0.5) * 2 * clocks.rate;
     this.machine = new MachineClock(sim.time, wallMs, rate);
     this.diskUs = this.random.pick([150, 400, 2_000]);
+    this.logKeepBytes = new Stream(seed, `log ${name}`).pick(sim.scenario.logKeepBytes);
     this.life = new ProcessTime(this.machine);
     this.disk = this.newDisk();
   }
@@ -108,7 +110,7 @@ export class SimNode {
     return new VirtualDisk({
       unit: () => this.diskRandom.unit(),
       schedule: (callback) => {
-        const factor = this.sim.time.nowUs < this.stalledUntilUs ? stallFactor : 1;
+        const factor = this.sim.time.nowUs < this.stalledUntilUs ? this.stallFactor : 1;
         this.life.schedule(this.diskRandom.around(this.diskUs) * factor, callback);
       },
     });
@@ -117,6 +119,12 @@ export class SimNode {
   get address(): NodeAddress {
     const { name } = this;
     return { nodeId: name, raft: name, http: `http://${name}`, grpc: name };
+  }
+
+  /** Its disk is so many times as slow for so long. */
+  stall(ms: number, factor: number): void {
+    this.stalledUntilUs = this.sim.time.nowUs + ms * 1000;
+    this.stallFactor = factor;
   }
 
   /** Replicas here; none while nothing runs. */
@@ -222,6 +230,8 @@ export class SimNode {
       leadership: (shard: Shard) => {
         this.sim.checks.role(this, shard);
         router.leadership(shard);
+        const isNew = shard.consensus.raft.role === "leader" && !shard.leads;
+        if (isNew) this.sim.reader.elected(this);
       },
       members: (shard: Shard) => {
         this.sim.checks.members(this, shard);
@@ -237,7 +247,8 @@ export class SimNode {
     founding: LogStart,
   ): Promise<Replica> {
     const { disk, sim } = this;
-    const { settings, readAhead, logKeepBytes } = sim.scenario;
+    const { settings, readAhead } = sim.scenario;
+    const { logKeepBytes } = this;
     const onFatal = (error: unknown) => this.died(life, error);
     const stores = createReplicaStores({
       files: createMemoryFiles(disk),
