@@ -15,7 +15,7 @@ import { storageBugs } from "./storage-bugs.ts";
 //           its log, or of a checkpoint of its own, is left. One that is refused is sent again.
 // B37       a membership is in force when it is applied: there is nothing to take back.
 // B38, B39  each store, and each group, has a name that nobody had before.
-// B43       the server does not read by lease.
+// B43, B47  the server does not read by lease.
 // B50       has the defence of B49; B54: nothing happens outside of the log yet.
 
 const raft = "src/raft";
