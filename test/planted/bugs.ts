@@ -258,8 +258,8 @@ export const planted: readonly Planted[] = [
     id: "B3",
     what: "a restart remembers its term, and forgets whom it voted for",
     file: `${shard}/log-store.ts`,
-    find: "const known = founded ? { term: toTerm(start.cutTerm), vote: NO_ONE } : vote;",
-    put: "const known = { term: founded ? toTerm(start.cutTerm) : vote.term, vote: NO_ONE };",
+    find: "const known = vote.term < lastTerm ? { term: lastTerm, vote: NO_ONE } : vote;",
+    put: "const known = { term: vote.term < lastTerm ? lastTerm : vote.term, vote: NO_ONE };",
   },
   {
     id: "B4",
