@@ -26,6 +26,11 @@ import { StateWatch } from "./state-watch.ts";
 import { TaskHistories } from "./task-history.ts";
 
 const drainMs = 60_000;
+/**
+ * A leader that probes a member sends the same entries again with each heartbeat: on a line of
+ * 100 kB/s more than a minute's worth of them may be under way when the faults end.
+ */
+const catchUpMs = 240_000;
 /** Ms until an ended process is started again. */
 const restarts = [0, 5, 100, 600, 2_500];
 
@@ -172,7 +177,7 @@ export class ClusterSim {
     await this.until(
       "all is answered, all replicas have applied everything",
       () => this.isEven(),
-      drainMs,
+      catchUpMs,
     );
     for (const shard of this.shardIds) sameStates([...this.operator.members], shard);
     for (const node of nodes) node.stop();
