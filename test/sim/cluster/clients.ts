@@ -10,6 +10,8 @@ import type { SimNode } from "./sim-node.ts";
 
 /** A client asks again after so long without an answer. */
 const patienceMs = 3_000;
+/** When those are asked who led before, after an election. */
+const askedAgainMs = [20, 60, 120, 200];
 
 /**
  * Calls back once, with the answer or with null when the client's patience is over.
@@ -257,6 +259,19 @@ export class Reader {
     sim.time.after(random.around(5_000), () => {
       for (const id of sim.over ? [] : ids) this.read(id);
     });
+    for (const ms of askedAgainMs) sim.time.after(ms * 1000, () => this.askOthers(node));
+  }
+
+  /** Others that say that they lead, of this or another shard: whoever was passed over must not answer. */
+  private askOthers(elected: SimNode): void {
+    const { sim } = this;
+    if (sim.over) return;
+    const { created, settled } = sim.checks;
+    const ids = [...[...created.values()].slice(-2), ...[...settled.keys()].slice(-2)];
+    for (const node of sim.nodes) {
+      if (node === elected || !node.shards.some((shard) => shard?.leads)) continue;
+      for (const id of ids) this.read(id, node);
+    }
   }
 
   private read(id: string, to?: SimNode): void {
