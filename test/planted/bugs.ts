@@ -140,13 +140,6 @@ export const planted: readonly Planted[] = [
     put: "return isAlone || this.deps.serves() || this.leaderId > 0 ? Promise.resolve() : this.reads.wait();",
   },
   {
-    id: "B44b",
-    what: "a leader confirms reads by itself",
-    file: `${raft}/read-index.ts`,
-    find: "  if (hasLease || isAlone) {",
-    put: "  if (!hasLease || isAlone) {",
-  },
-  {
     id: "B45",
     what: "a leader answers reads before it knows what earlier ones committed",
     file: `${raft}/read-index.ts`,
