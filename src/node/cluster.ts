@@ -17,11 +17,12 @@ import { foundedBy, unfounded } from "../shard/recovery.ts";
 import { nodeFrames } from "../shard/replica-frames.ts";
 import type { Shard } from "../shard/shard.ts";
 import type { ClusterFile } from "../storage/cluster-file.ts";
-import type {
-  NodeAddress,
-  NodeIdentity,
-  RefusalReason,
-  Transport,
+import {
+  type NodeAddress,
+  type NodeIdentity,
+  nodeGroup,
+  type RefusalReason,
+  type Transport,
 } from "../transport/transport.ts";
 import { ConfigError } from "./config.ts";
 
@@ -68,6 +69,8 @@ export class Cluster implements NodeReceiver {
   private readonly connected = new Map<StoreId, NodeIdentity>();
   /** Newcomers that are being taken in, until they are members, by name. */
   private readonly newcomers = new Map<string, Newcomer>();
+  /** Members that others told of while this node looked in vain for a leader, by name. */
+  private readonly heardOf = new Map<string, NodeAddress>();
   private dialled = "";
   /** Looks in a row at which a shard here had no leader that is known as a member. */
   private looksAlone = 0;
@@ -110,10 +113,18 @@ export class Cluster implements NodeReceiver {
     this.deps.timers.after(limits.memberLookMs, () => {
       if (this.stopped) return;
       this.looksAlone = this.hasLeaders() ? 0 : this.looksAlone + 1;
+      if (!this.isLost) this.heardOf.clear();
+      else
+        for (const { storeId } of this.founded()) this.tell(storeId, nodeFrames.membersAsked, []);
       this.dial();
       this.renewAddresses();
       this.look();
     });
+  }
+
+  /** Others may have taken the members' places while this node was away, and lead. */
+  private get isLost(): boolean {
+    return this.looksAlone >= limits.looksUntilLost;
   }
 
   private hasLeaders(): boolean {
@@ -142,12 +153,16 @@ export class Cluster implements NodeReceiver {
 
   /**
    * Members and newcomers; the configured nodes too as long as nothing is known of members, or when
-   * those may all be gone: others have taken their place while this node was away.
+   * those may all be gone. Then those that others tell of come first: they know better.
    */
   private dial(): void {
     const members = this.members();
-    const isLost = members.length === 0 || this.looksAlone >= limits.looksUntilLost;
-    const known: NodeAddress[] = [...(isLost ? this.options.peers : []), ...members];
+    const isAlone = members.length === 0 || this.isLost;
+    const known: NodeAddress[] = [
+      ...(isAlone ? this.options.peers : []),
+      ...members,
+      ...this.heardOf.values(),
+    ];
     const byName = new Map(known.map((node) => [node.nodeId, node]));
     for (const [name, { address, storeId }] of this.newcomers) {
       const isIn = members.some(
@@ -296,9 +311,7 @@ export class Cluster implements NodeReceiver {
     out.latin1(file.clusterId);
     out.u16(this.deps.shards.length);
     out.bytes(encodeMembers(isFounder ? founders : []));
-    this.deps.transport.send(peer.storeId, "control", 0xffff_fffe, nodeFrames.found, [
-      out.finish(),
-    ]);
+    this.tell(peer.storeId, nodeFrames.found, [out.finish()]);
   }
 
   /** The membership is another one: newcomers hear of it, and connections follow. */
@@ -329,10 +342,32 @@ export class Cluster implements NodeReceiver {
     this.belong({ clusterId, founders });
   }
 
+  // Members that this node does not know of: one of them may lead, and is refused until then
+
+  /** A member that is lost wants to know who the others are. */
+  private asked(from: StoreId): void {
+    const members = encodeMembers([this.self, ...this.members()]);
+    if (this.file) this.tell(from, nodeFrames.members, [members]);
+  }
+
+  private told(from: StoreId, body: Buffer): void {
+    const told = decodeMembers(body);
+    const isOurs = this.connected.get(from)?.clusterId === this.clusterId;
+    if (!this.isLost || !isOurs) return;
+    for (const member of told) this.heardOf.set(member.nodeId, member);
+    this.dial();
+  }
+
+  private tell(to: StoreId, type: number, parts: readonly Uint8Array[]): void {
+    this.deps.transport.send(to, "control", nodeGroup, type, parts);
+  }
+
   // What the transport tells
 
   frame(from: StoreId, type: number, body: Buffer): void {
     if (type === nodeFrames.found) this.greeted(from, body);
+    else if (type === nodeFrames.membersAsked) this.asked(from);
+    else if (type === nodeFrames.members) this.told(from, body);
     else this.deps.calls.frame(from, type, body);
   }
 

@@ -25,6 +25,10 @@ export const nodeFrames = {
   heartbeats: 1,
   /** "You belong to this cluster": its id, shard count u16, and its founders, if you are one. */
   found: 2,
+  /** "Who are the members?", of a member that finds no leader. */
+  membersAsked: 3,
+  /** The answer: members of all shards, as the sender knows them, with itself. */
+  members: 4,
 } as const;
 
 export interface ReplicaMessage {
