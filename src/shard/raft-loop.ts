@@ -109,7 +109,7 @@ export class RaftLoop {
     raft.step(message);
     const leads = message.kind === "append" || message.kind === "heartbeat";
     if (leads && raft.leaderId === message.from && raft.role === "follower") {
-      clock.follow(timeMs);
+      clock.follow(timeMs, raft.term);
       this.leaderKeptFrom = keptFrom;
       this.quickTimer?.cancel();
       this.quickTimer = null;

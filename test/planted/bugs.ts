@@ -192,8 +192,8 @@ export const planted: readonly Planted[] = [
     id: "B59",
     what: "a follower keeps its own clock, however wrong it is",
     file: `${shard}/leader-clock.ts`,
-    find: "      time = timeMs;\n    },\n  };",
-    put: "      time = clock.wallMs();\n    },\n  };",
+    find: "      time = monotonic + heard.offset(timeMs, term, monotonic);",
+    put: "      time = clock.wallMs();",
   },
   {
     id: "B61",

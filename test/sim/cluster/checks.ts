@@ -89,8 +89,10 @@ export class Checks {
 
   /** Whether so many ms can have gone by for those who lead. */
   private canHavePassed(ms: number, fromUs: number, toUs: number): boolean {
-    // A leader that starts on its own wall clock may be ahead of the one before.
-    const aheadMs = 4 + (this.wallsAreRight ? (2 * this.drift * toUs) / 1000 : 0);
+    // A leader that starts on its own wall clock may be ahead of the one before; one that follows
+    // goes by its own clock for up to four seconds.
+    const aheadMs =
+      4 + 8_000 * this.drift + (this.wallsAreRight ? (2 * this.drift * toUs) / 1000 : 0);
     const leastUs = Math.max(0, ms * (1 - this.rate) - aheadMs) * 1000;
     return toUs >= fromUs + leastUs || this.leapsUs.some((at) => at >= fromUs && at <= toUs);
   }
