@@ -170,6 +170,7 @@ export const planted: readonly Planted[] = [
   {
     id: "B51",
     what: "a claimed task can be claimed again by the next claim",
+    world: "node",
     file: `${queue}/claim.ts`,
     find: "  segment.from = (pick.places[count - 1] as number) + 1;\n",
     put: "  if (count > 3) for (const p of pick.places) run.set(col.STATE, p, taskState.ready);\n",
@@ -177,6 +178,7 @@ export const planted: readonly Planted[] = [
   {
     id: "B55",
     what: "a claim is not counted as an attempt",
+    world: "node",
     file: `${queue}/claim.ts`,
     find: "    run.set(col.ATTEMPTS, place, attempt);\n",
     put: "    if (i === 0) run.set(col.ATTEMPTS, place, attempt);\n",

@@ -15,6 +15,7 @@ import type { WorldName } from "../sim/play.ts";
 import { planted } from "./bugs.ts";
 import type { Change, Planted } from "./planted.ts";
 
+/** A bug is found within so many seeds or so much CPU: whichever is more ends the hunt. */
 const seedsMax = 500;
 const cpuSecondsMax = 60;
 const medianMax = 20;
@@ -80,7 +81,7 @@ interface Ended {
 }
 
 function simulate(copy: string, world: WorldName): Promise<Ended> {
-  const limits = ["--cpu-seconds", String(cpuSecondsMax), "--seeds", String(seedsMax)];
+  const limits = ["--at-least-seconds", String(cpuSecondsMax), "--seeds", String(seedsMax)];
   const play = ["--until-failure", "--world", world, ...limits, "--first-seed", String(first)];
   const child = spawn(process.execPath, ["--import", "tsx", "test/sim/main.ts", ...play], {
     cwd: copy,
