@@ -83,8 +83,8 @@ export class SnapshotReceiver {
       this.answer(from, id, "refused", 0, refusal);
       return;
     }
-    // A leader that begins anew has given up what was under way.
-    this.discard("another one begins");
+    // Whoever sent what was under way may come to lead again, and must not wait for it.
+    if (this.transfer) this.refuse(this.transfer, "another one begins");
     if (this.leaving) {
       this.waiting = offer;
       void this.leaving.then(() => {
@@ -116,7 +116,11 @@ export class SnapshotReceiver {
 
   chunk(from: StoreId, chunk: SnapshotChunk): void {
     const { transfer } = this;
-    if (!transfer || transfer.from !== from || transfer.id !== chunk.transfer) return;
+    if (!transfer || transfer.from !== from || transfer.id !== chunk.transfer) {
+      // Its sender would wait for long, and serve nobody else.
+      this.answer(from, chunk.transfer, "refused", 0, "no such transfer");
+      return;
+    }
     const file = transfer.offer.files[transfer.file];
     const { length } = chunk.bytes;
     // An empty one moves nothing, and would keep the transfer alive for ever.
@@ -213,7 +217,7 @@ export class SnapshotReceiver {
   /** Resolves when nothing of a transfer is left on the disk. */
   async stop(): Promise<void> {
     this.stopped = true;
-    this.discard("the replica stops");
+    if (this.transfer) this.refuse(this.transfer, "the replica stops");
     await this.leaving;
   }
 }

@@ -265,7 +265,11 @@ class Group {
       const isThere = stored.term > term || (stored.term === term && stored.vote === to);
       must(isThere, "a vote is durable before it is told", name, term, stored.term);
     }
-    if (kind === "appendResponse" && !message.reject && message.index > foundingIndex) {
+    // What was overwritten in a newer term before its write ended is told to a leader of the past:
+    // whoever elected the new one has either left that term or had nothing that the new one lacks.
+    const isOfNow = term >= (node.shards[this.shard]?.consensus.raft.term ?? 0);
+    const vouches = kind === "appendResponse" && !message.reject && isOfNow;
+    if (vouches && message.index > foundingIndex) {
       const holds = isStored(node, this.shard, message.index);
       must(holds, "entries are durable before they are acknowledged", name, message.index);
       const known = this.acknowledged.get(from);

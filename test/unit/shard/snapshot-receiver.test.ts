@@ -267,6 +267,21 @@ test("the check of what is given up ends early, so that the next offer does not 
   assert.equal(answers.at(-1)?.kind, "going");
 });
 
+test("whoever sent what is given up hears of it, so that it does not wait for an answer", async () => {
+  const refusals = () =>
+    answers
+      .filter(({ kind }) => kind === "refused")
+      .map(({ transfer, reason }) => [transfer, reason]);
+  receiver.offered(leader, offer);
+  receiver.offered(other, { ...offer, transfer: 11 });
+  assert.deepEqual(refusals(), [[9, "another one begins"]]);
+  send(0, 0, "abc", leader, 9);
+  assert.deepEqual(refusals().at(-1), [9, "no such transfer"]);
+  await settled();
+  await receiver.stop();
+  assert.deepEqual(refusals().at(-1), [11, "the replica stops"]);
+});
+
 test("a receiver has stopped only when what was under way is off the disk", async () => {
   receiver.offered(leader, offer);
   let checked: () => void = () => assert.fail("it is being checked");
