@@ -44,3 +44,13 @@ function bestVoter(index: LogIndex, status: RaftStatus): StoreId | null {
   able.sort((a, b) => b.match - a.match || a.id - b.id);
   return able[0]?.id ?? null;
 }
+
+/** The voter that is closest behind its leader; null: there is none, or a hand-over is under way. */
+export function closestVoter(status: RaftStatus): StoreId | null {
+  if (status.transferee !== NO_ONE) return null;
+  const able = status.progress.filter(
+    ({ id, isLearner, recentActive }) => id !== status.id && !isLearner && recentActive,
+  );
+  able.sort((a, b) => b.match - a.match || a.id - b.id);
+  return able[0]?.id ?? null;
+}

@@ -9,7 +9,7 @@ import { settledMembers } from "../raft/conf-change.ts";
 import type { Entry, RaftNode, RaftStatus } from "../raft/types.ts";
 import type { AppendWriter } from "./append-writer.ts";
 import type { AppliedPoint } from "./checkpoint.ts";
-import { CommitStall } from "./commit-stall.ts";
+import { CommitStall, closestVoter } from "./commit-stall.ts";
 import type { LogStore } from "./log-store.ts";
 import { MemberPace } from "./member-pace.ts";
 import type { Members } from "./members.ts";
@@ -100,6 +100,7 @@ export class Consensus {
       this.scheduleTick();
       this.noteMembers();
       this.watchDisk();
+      this.leaveIfRemoved();
       this.raft.tick();
       this.loop.pump();
       this.membership.tick();
@@ -147,6 +148,23 @@ export class Consensus {
     if (this.deps.monotonicMs() - heardMs <= 2 * this.electionMs) return false;
     // This process may have stood still itself.
     return !this.raft.status().progress.some((member) => member.id === id && member.recentActive);
+  }
+
+  /**
+   * A leader that was removed, perhaps by an entry that it committed only now, takes nothing any more:
+   * somebody else leads on.
+   */
+  private leaveIfRemoved(): void {
+    const { raft } = this;
+    const { voters, votersOutgoing } = raft.membership;
+    if (raft.role !== "leader" || [...voters, ...votersOutgoing].includes(raft.id)) return;
+    const target = closestVoter(raft.status());
+    if (target === null) return;
+    this.deps.logger.info("hands over: it is no voter any more", {
+      shard: this.options.shard,
+      to: target,
+    });
+    this.transferTo(target);
   }
 
   /** Leader: for how long a member has had on its disk what was committed a second before. */

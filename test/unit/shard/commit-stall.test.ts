@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ProgressStatus } from "../../../src/raft/progress-status.ts";
 import type { RaftStatus } from "../../../src/raft/types.ts";
-import { CommitStall } from "../../../src/shard/commit-stall.ts";
+import { CommitStall, closestVoter } from "../../../src/shard/commit-stall.ts";
 import { MemberPace } from "../../../src/shard/member-pace.ts";
 import { at, id, term } from "../../raft/lab.ts";
 
@@ -107,4 +107,16 @@ test("whom a leader does not know yet is not steady, and a new lead begins anew"
   assert.equal(pace.steadyMs(id(3), 6_000), 1_000);
   pace.reset();
   assert.equal(pace.steadyMs(id(2), 6_000), 0);
+});
+
+test("a leader that was removed leaves to the voter that is closest behind and is heard", () => {
+  const others = [
+    member(2, 4),
+    member(3, 6, { recentActive: false }),
+    member(4, 5),
+    member(5, 6, { isLearner: true }),
+  ];
+  assert.equal(closestVoter(status(others)), 4);
+  assert.equal(closestVoter(status(others, 2)), null);
+  assert.equal(closestVoter(status([member(3, 6, { recentActive: false })])), null);
 });
