@@ -144,7 +144,7 @@ export const failpoints: readonly Failpoint[] = [
     ["offer taken", "before", 'this.answer(from, id, "going", 0, "");'],
     ["chunk came", "before", "transfer.at += chunk.bytes.length;"],
     ["before install", "before", "await install.finish();"],
-    ["before check of state", "before", "await deps.prepare(path, offer.point);"],
+    ["before check of state", "before", "await deps.prepare(path, offer.point, check.signal);"],
     ["state handed over", "before", 'this.answer(from, id, "done", transfer.chunks, "");'],
   ),
   ...points(

@@ -8,6 +8,8 @@ import { Cluster } from "./cluster.ts";
 const leaseSeconds = 3;
 /** What a task may be late after its lease. */
 const slackMs = 2_000;
+/** A task whose lease ran out would wait for up to 5 s, drawn at random. */
+const env = { BACKOFF_POLICY: "fixed", BACKOFF_BASE_SECONDS: "0" };
 let cluster: Cluster;
 const cleanup = new Cleanup();
 
@@ -40,7 +42,7 @@ async function claimed(worker: Child, id: string): Promise<{ token: bigint; atMs
 }
 
 test("R25: the tasks of a worker that is killed go to another one", async () => {
-  cluster = await Cluster.start();
+  cluster = await Cluster.start({ env });
   const first = startWorker("first");
   const id = await enqueue("killed");
   const before = await claimed(first, id);
@@ -56,7 +58,7 @@ test("R25: the tasks of a worker that is killed go to another one", async () => 
 });
 
 test("R25: a worker that was paused over its lease settles nothing, whoever leads then", async () => {
-  cluster = await Cluster.start();
+  cluster = await Cluster.start({ env });
   const first = startWorker("first");
   const id = await enqueue("paused");
   const before = await claimed(first, id);
