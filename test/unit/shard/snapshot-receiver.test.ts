@@ -113,6 +113,18 @@ function settled(): Promise<void> {
   });
 }
 
+/** Sends all; what came is being checked until what this gives is called. */
+async function sendIntoOpenCheck(): Promise<() => void> {
+  let checked: () => void = () => assert.fail("it is being checked");
+  check = new Promise((resolve) => {
+    checked = resolve;
+  });
+  send(0, 0, "abcdef");
+  receiver.chunk(leader, last);
+  await settled();
+  return checked;
+}
+
 async function isRefused(reason: RegExp): Promise<void> {
   await settled();
   const answer = answers.at(-1);
@@ -228,13 +240,7 @@ test("5.3-09 a new offer ends the transfer before it: one is kept on disk", asyn
 test("a new offer waits until the one before it is off the disk, where both have their place", async () => {
   receiver.offered(leader, offer);
   // being checked, and given up meanwhile
-  let checked: () => void = () => assert.fail("it is being checked");
-  check = new Promise((resolve) => {
-    checked = resolve;
-  });
-  send(0, 0, "abcdef");
-  receiver.chunk(leader, last);
-  await settled();
+  const checked = await sendIntoOpenCheck();
   receiver.offered(leader, { ...offer, transfer: 11 });
   await settled();
   assert.equal(installs.length, 1);
@@ -284,13 +290,7 @@ test("whoever sent what is given up hears of it, so that it does not wait for an
 
 test("a receiver has stopped only when what was under way is off the disk", async () => {
   receiver.offered(leader, offer);
-  let checked: () => void = () => assert.fail("it is being checked");
-  check = new Promise((resolve) => {
-    checked = resolve;
-  });
-  send(0, 0, "abcdef");
-  receiver.chunk(leader, last);
-  await settled();
+  const checked = await sendIntoOpenCheck();
   let hasStopped = false;
   const stopped = receiver.stop().then(() => {
     hasStopped = true;
