@@ -43,7 +43,7 @@ export function openReplica(
   const stores = createReplicaStores({
     files,
     path: directory.path,
-    openKv: (path) => openChecked(files, path, config),
+    openKv: (path) => openChecked(deps, path),
     createCommit: (kv) => createGroupCommit({ kv, clock, metrics, onFatal }),
     hasSpace: (bytes) => {
       const { freeBytes, reserveBytes } = sampleFreeSpace(files, config.storage.path);
@@ -59,8 +59,9 @@ export function openReplica(
   );
 }
 
-async function openChecked(files: Files, path: string, config: Config): Promise<Kv> {
-  checkTablesAtStart(files, path, limits.startCheckBytes / config.storage.numShards);
+async function openChecked({ config, effects, files }: OpenReplicaDeps, path: string): Promise<Kv> {
+  const turn = () => new Promise<void>((resolve) => effects.timers.soon(resolve));
+  await checkTablesAtStart(files, path, limits.startCheckBytes / config.storage.numShards, turn);
   const kv = await createLevelKv(path, {
     createIfMissing: false,
     // Many shards share what one would take.

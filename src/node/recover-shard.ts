@@ -89,7 +89,8 @@ export class RecoverShard {
     const fence = this.readFence();
     const kvPath = generationPath(this.path, readCurrent(files, this.path));
     const budget = depth === "all" ? Number.POSITIVE_INFINITY : limits.startCheckBytes;
-    checkTablesAtStart(files, kvPath, budget / identity.shardCount);
+    const nothingElse = () => Promise.resolve();
+    await checkTablesAtStart(files, kvPath, budget / identity.shardCount, nothingElse);
     const kv = await createLevelKv(kvPath, { createIfMissing: false });
     try {
       checkStoreLog(files, kvPath);

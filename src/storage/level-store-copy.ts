@@ -6,7 +6,7 @@
  */
 import {
   closeSync,
-  fsyncSync,
+  fsync as fsyncFd,
   linkSync,
   openSync,
   read as readFd,
@@ -139,11 +139,11 @@ class LevelInstall implements StoreInstall {
     files.makeDirectorySync(path);
   }
 
-  write({ name }: StoreFile, bytes: Buffer): Promise<void> {
-    const file = this.fileOf(name);
+  async write({ name }: StoreFile, bytes: Buffer): Promise<void> {
+    const file = await this.fileOf(name);
     const { at } = file;
     file.at += bytes.length;
-    return new Promise((resolve, reject) => {
+    await new Promise<void>((resolve, reject) => {
       writeFd(file.fd, bytes, 0, bytes.length, at, (error, count) => {
         if (error === null && count === bytes.length) resolve();
         else reject(new StorageError("io", `${name}: ${error ?? `${count} bytes written`}`));
@@ -151,28 +151,34 @@ class LevelInstall implements StoreInstall {
     });
   }
 
-  private fileOf(name: string): { readonly fd: number; at: number } {
+  private async fileOf(name: string): Promise<{ readonly fd: number; at: number }> {
     if (this.open?.name === name) return this.open;
     // The name comes from another node.
     assert(/^(\d+\.(ldb|sst|log)|MANIFEST-\d+|CURRENT)$/.test(name), "a store's file", name);
     assert(!this.written.has(name), "a file's bytes come together", name);
     this.written.add(name);
-    this.closeFile();
+    await this.closeFile();
     this.open = { name, fd: openSync(`${this.path}/${name}`, "wx", fileMode), at: 0 };
     return this.open;
   }
 
-  private closeFile(): void {
-    if (!this.open) return;
-    fsyncSync(this.open.fd);
-    closeSync(this.open.fd);
+  /** Some tens of ms of the disk, in which the node goes on. */
+  private async closeFile(): Promise<void> {
+    const { open } = this;
+    if (!open) return;
+    await new Promise<void>((resolve, reject) => {
+      fsyncFd(open.fd, (error) => {
+        if (error === null) resolve();
+        else reject(new StorageError("io", `${open.name}: ${error}`));
+      });
+    });
+    closeSync(open.fd);
     this.open = null;
   }
 
-  finish(): Promise<void> {
-    this.closeFile();
+  async finish(): Promise<void> {
+    await this.closeFile();
     this.files.syncDirectorySync(this.path);
-    return Promise.resolve();
   }
 
   discard(): void {

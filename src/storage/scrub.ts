@@ -11,14 +11,21 @@ import { checkTable, tableFiles } from "./table-check.ts";
 
 /**
  * Verifies the newest tables of a store that is not open.
+ * @param turn - called after each: a node that takes in a state goes on with its other shards
  * @throws StorageError corrupt
  */
-export function checkTablesAtStart(files: Files, path: string, bytesMax: number): void {
+export async function checkTablesAtStart(
+  files: Files,
+  path: string,
+  bytesMax: number,
+  turn: () => Promise<void>,
+): Promise<void> {
   let bytes = 0;
   for (const table of tableFiles(files, path).reverse()) {
     bytes += files.sizeSync(table);
     if (bytes > bytesMax) return;
     checkTable(files, table);
+    await turn();
   }
 }
 
