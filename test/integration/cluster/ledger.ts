@@ -27,6 +27,8 @@ export class Ledger {
   longestGapMs = 0;
   private readonly cluster: Cluster;
   private readonly running: Promise<void>[] = [];
+  /** Creates that are not answered yet: who asks goes on until it is told. */
+  private asking = 0;
   private over = false;
   private producing = true;
   private number = 0;
@@ -79,6 +81,7 @@ export class Ledger {
   private async produce(): Promise<void> {
     while (this.producing) {
       const key = `key-${this.number++}`;
+      this.asking++;
       while (!this.over) {
         const answer = await this.post("/tasks", {
           command: "load",
@@ -94,6 +97,7 @@ export class Ledger {
         if (answer && !mayRetry(answer)) this.problem("create", answer);
         await this.pause(10);
       }
+      this.asking--;
       if (this.created.size - this.settled.size > this.backlogMax) await this.pause(20);
     }
   }
@@ -159,17 +163,19 @@ export class Ledger {
   /** Waits until so many more tasks are settled: the load is up. */
   async progress(more = 200, withinMs = 20_000): Promise<void> {
     const target = this.settled.size + more;
-    await this.cluster.until(
-      `${more} more settled`,
-      async () => (this.settled.size >= target ? true : null),
-      withinMs,
-    );
+    const isThere = async () => (this.settled.size >= target ? true : null);
+    await this.cluster.until(`${more} more settled`, isThere, withinMs).catch(async (error) => {
+      const groups = await Promise.all(this.cluster.up.map((node) => node.groups().catch(String)));
+      throw new Error(`${String(error)}: ${JSON.stringify(groups)}`);
+    });
   }
 
   /** No more tasks; waits until all that was acknowledged is settled, and checks every one. */
   async verify(): Promise<void> {
     this.producing = false;
     const drained = async () => {
+      // what is told after the look would not have been settled
+      if (this.asking > 0) return null;
       for (const id of this.created.values()) if (!this.settled.has(id)) return null;
       return true;
     };
