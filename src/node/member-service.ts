@@ -47,13 +47,21 @@ export class MemberService implements MembersAdmin {
     this.deps = deps;
   }
 
+  /** A voter is one of every shard; who belongs to some, or is yet to become one, is a learner. */
   membership(): MemberNames {
-    const shard = this.deps.shards.find((one) => one !== null);
-    if (!shard) return { voters: [], learners: [] };
-    const { members } = shard.consensus;
-    const { voters, learners } = shard.consensus.settledMembers();
-    const names = (ids: readonly StoreId[]) => ids.map((id) => this.nameOf(members, id)).sort();
-    return { voters: names(voters), learners: names(learners) };
+    const voters = new Map<string, number>();
+    const all = new Set<string>();
+    const shards = this.deps.shards.filter((one) => one !== null);
+    for (const { consensus } of shards) {
+      const { members } = consensus;
+      const found = consensus.settledMembers();
+      const names = (ids: readonly StoreId[]) => ids.map((id) => this.nameOf(members, id));
+      for (const name of names(found.voters)) voters.set(name, (voters.get(name) ?? 0) + 1);
+      for (const name of names([...found.voters, ...found.learners])) all.add(name);
+    }
+    const isVoter = (name: string) => voters.get(name) === shards.length;
+    const names = [...all].sort();
+    return { voters: names.filter(isVoter), learners: names.filter((name) => !isVoter(name)) };
   }
 
   private nameOf(members: readonly Member[], id: StoreId): string {

@@ -223,7 +223,7 @@ export class Consensus {
 
   /** Voters and learners, for people. */
   settledMembers(): ReturnType<typeof settledMembers> {
-    return settledMembers(this.raft.membership);
+    return settledMembers(this.membership.shown);
   }
 
   status(): RaftStatus {

@@ -9,7 +9,7 @@ import type { StoreId } from "../base/brand.ts";
 import { QueueError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { decodeConfChange } from "../raft/conf-change-codec.ts";
-import type { ConfChange, Entry, MemberChange, RaftNode } from "../raft/types.ts";
+import type { ConfChange, Entry, MemberChange, Membership, RaftNode } from "../raft/types.ts";
 import { decodeMembers, encodeMembers, type Member, type Members, withMembers } from "./members.ts";
 
 export interface MembershipDeps {
@@ -41,6 +41,8 @@ export class MembershipProposer {
    */
   private proof: number | null = null;
   private hasChanged = false;
+  /** Leader: the membership that was in force for good, while a later one is not yet. */
+  private before: Membership | null = null;
 
   constructor(deps: MembershipDeps) {
     this.deps = deps;
@@ -103,6 +105,15 @@ export class MembershipProposer {
     for (const { resolve } of this.inForce.splice(0)) resolve();
   }
 
+  /**
+   * The membership for people, who may lose a node once they have read of its successor: a leader
+   * tells of a later one when that is in force for good.
+   */
+  get shown(): Membership {
+    const { raft } = this.deps;
+    return this.isProven || this.before === null ? raft.membership : this.before;
+  }
+
   private get isProven(): boolean {
     return this.proof !== null && this.deps.raft.commitIndex >= this.proof;
   }
@@ -162,6 +173,7 @@ export class MembershipProposer {
   apply(entry: Entry): Members {
     const { raft, members } = this.deps;
     const change = decodeConfChange(entry.data);
+    if (this.isProven) this.before = raft.membership;
     this.proof = null;
     this.hasChanged = true;
     const { voters, votersOutgoing, learners } = raft.applyConfChange(change);
@@ -185,6 +197,7 @@ export class MembershipProposer {
     this.waiting.clear();
     this.inForce = [];
     this.proof = null;
+    this.before = null;
   }
 }
 

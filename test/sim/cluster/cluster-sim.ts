@@ -250,10 +250,11 @@ export class ClusterSim {
   get isSettled(): boolean {
     const { size } = this.operator.members;
     return this.shardIds.every((shard) => {
-      const raft = this.leaderOf(shard)?.shards[shard]?.consensus.raft;
-      if (!raft) return false;
-      const { voters, votersOutgoing, learners } = raft.membership;
-      return voters.length === size && votersOutgoing.length + learners.length === 0;
+      const consensus = this.leaderOf(shard)?.shards[shard]?.consensus;
+      // Before it is in force for good nobody else may be lost.
+      if (!consensus || consensus.membership.isBusy()) return false;
+      const { voters, learners } = consensus.settledMembers();
+      return voters.length === size && learners.length === 0;
     });
   }
 

@@ -29,6 +29,18 @@ test("a node without replicas does not say of a member that there is none", asyn
   for (const ask of asked) await assert.rejects(ask, { code: "no_leader" });
 });
 
+test("a voter is one of every shard; who is in some only, or yet to become one, is a learner", () => {
+  const storeIds = { 1: "n1", 2: "n2", 3: "n3", 4: "n4" };
+  const members = Object.entries(storeIds).map(([id, nodeId]) => ({ storeId: Number(id), nodeId }));
+  const shard = (voters: readonly number[], learners: readonly number[]) =>
+    ({ consensus: { members, settledMembers: () => ({ voters, learners }) } }) as never as Shard;
+  const service = new MemberService({
+    cluster: { self: { nodeId: "n1", storeId: 1 } } as never as Cluster,
+    shards: [shard([1, 2, 3], []), null, shard([1, 3], [2, 4])],
+  } as never);
+  assert.deepEqual(service.membership(), { voters: ["n1", "n3"], learners: ["n2", "n4"] });
+});
+
 const electionMs = 300;
 
 /** n1, which leads shard 0, with what its group makes of a hand-over to n2. */

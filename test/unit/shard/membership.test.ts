@@ -197,11 +197,13 @@ test("a change counts as done when an entry behind it is committed, and no soone
   group.proposer.look();
   await noted();
   assert.deepEqual(group.ends, [], "proposed, not committed");
+  assert.deepEqual(group.proposer.shown, members([1, 2, 3]), "nor told");
   lab.settle();
   group.proposer.look();
   await noted();
   assert.deepEqual(group.ends, ["ok"]);
   assert.equal(group.proposer.isBusy(), false);
+  assert.deepEqual(group.proposer.shown, members([1, 2, 3], [4]));
 });
 
 test("a learner that is not heard is not made a voter, though it had caught up", () => {
