@@ -33,7 +33,13 @@ export function fnvBytes(state: Fnv64, bytes: Uint8Array, from: number, to: numb
   for (let i = from; i < to; i++) fnvByte(state, bytes[i] as number);
 }
 
-/** The hash as a number of buckets: (hi·2^32 + lo) mod n, n ≤ 2^20. */
-export function fnvMod(state: Fnv64, n: number): number {
-  return ((state.hi % n) * (0x1_0000_0000 % n) + (state.lo % n)) % n;
+/** In which of n buckets the hash falls if one more byte is added; the state stays as it is; n ≤ 2^20. */
+export function fnvModWith(state: Fnv64, byte: number, n: number): number {
+  const lo = (state.lo ^ byte) >>> 0;
+  // Of a power of two only the lowest bits count.
+  if ((n & (n - 1)) === 0 && n <= 0x1_0000) return Math.imul(lo, primeLow) & (n - 1);
+  const low = lo * primeLow;
+  const carry = Math.floor(low / 0x1_0000_0000);
+  const high = (Math.imul(state.hi, primeLow) >>> 0) + carry + ((lo << 8) >>> 0);
+  return (((high >>> 0) % n) * (0x1_0000_0000 % n) + ((low >>> 0) % n)) % n;
 }

@@ -12,7 +12,7 @@
  * key is all 16 bytes and its place 0. Keys travel as latin1 strings where a Map needs them.
  */
 import { assert } from "./assert.ts";
-import { type Fnv64, fnvByte, fnvBytes, fnvMod, fnvStart } from "./fnv1a64.ts";
+import { type Fnv64, fnvByte, fnvBytes, fnvModWith, fnvStart } from "./fnv1a64.ts";
 
 export const taskIdBytes = 16;
 export const runKeyBytes = 14;
@@ -82,12 +82,56 @@ export function runKeyLength(bytes: Uint8Array, at = 0): number {
 
 const scratch: Fnv64 = { hi: 0, lo: 0 };
 
+/**
+ * The run that was looked at last and the hash of its key: ids come in batches of one run, and this
+ * is most of their hash (measured at 128 of a run, four shards: 0.9 µs less per task and cycle).
+ */
+const lastRun = { key: new Uint8Array(runKeyBytes), hi: 0, lo: 0, isSet: false };
+
+/** Sets `scratch` to the hash of the run key and place at `id[at..at+15)`. */
+function hashPlace(id: Uint8Array, at: number): void {
+  if (!isLastRun(id, at)) {
+    fnvStart(scratch);
+    fnvBytes(scratch, id, at, at + runKeyBytes);
+    for (let i = 0; i < runKeyBytes; i++) lastRun.key[i] = id[at + i] as number;
+    lastRun.hi = scratch.hi;
+    lastRun.lo = scratch.lo;
+    lastRun.isSet = true;
+  }
+  scratch.hi = lastRun.hi;
+  scratch.lo = lastRun.lo;
+  fnvByte(scratch, id[at + runKeyBytes] as number);
+}
+
+function isLastRun(id: Uint8Array, at: number): boolean {
+  // From the end: the random bytes there are the same for all runs of a process, but not the counter.
+  for (let i = runKeyBytes - 1; i >= 0; i--) if (lastRun.key[i] !== id[at + i]) return false;
+  return lastRun.isSet;
+}
+
 /** The shard of an id: fnv1a64 of its 16 bytes, mod `shards`. */
 export function shardOfTaskId(bytes: Uint8Array, at: number, shards: number): number {
   if (shards === 1) return 0;
-  fnvStart(scratch);
-  fnvBytes(scratch, bytes, at, at + taskIdBytes);
-  return fnvMod(scratch, shards);
+  hashPlace(bytes, at);
+  return fnvModWith(scratch, bytes[at + 15] as number, shards);
+}
+
+/**
+ * The shard of an id, if the id can be one of a task: byte 15 of a version 7 id must be the one
+ * that its run gives it.
+ * @returns -1 for bytes that are no id of a task
+ */
+export function shardOfTask(bytes: Uint8Array, at: number, shards: number): number {
+  if (!isTaskId(bytes, at)) return -1;
+  const last = bytes[at + 15] as number;
+  if (shards === 1) return taskIdVersion(bytes, at) === 8 || last === 0 ? 0 : -1;
+  hashPlace(bytes, at);
+  const shard = fnvModWith(scratch, last, shards);
+  if (taskIdVersion(bytes, at) === 8) return shard;
+  for (let byte = 0; byte < last; byte++) {
+    if (fnvModWith(scratch, byte, shards) === shard) return -1;
+  }
+  return shard;
 }
 
 /**
@@ -110,28 +154,12 @@ export function writeTaskId(
 }
 
 function lastByte(id: Uint8Array, at: number, shard: number, shards: number): number {
-  fnvStart(scratch);
-  fnvBytes(scratch, id, at, at + 15);
-  const { hi, lo } = scratch;
+  hashPlace(id, at);
   for (let byte = 0; byte < 256; byte++) {
-    scratch.hi = hi;
-    scratch.lo = lo;
-    fnvByte(scratch, byte);
-    if (fnvMod(scratch, shards) === shard) return byte;
+    if (fnvModWith(scratch, byte, shards) === shard) return byte;
   }
   assert(false, "some last byte leads to every shard", shard, shards);
   return 0;
-}
-
-/** Whether byte 15 of a version 7 id is the one its run would give it. */
-export function isCanonicalTaskId(bytes: Uint8Array, at: number, shards: number): boolean {
-  if (taskIdVersion(bytes, at) === 8) return true;
-  if (shards === 1) return bytes[at + 15] === 0;
-  fnvStart(scratch);
-  fnvBytes(scratch, bytes, at, at + taskIdBytes);
-  const shard = fnvMod(scratch, shards);
-  const id = new Uint8Array(bytes.subarray(at, at + taskIdBytes));
-  return lastByte(id, 0, shard, shards) === bytes[at + 15];
 }
 
 /** Makes run keys: time, a counter within the millisecond, and random bits of this process. */

@@ -6,7 +6,7 @@
 import type { Clock, Timers } from "../base/effects.ts";
 import { codeOfNumber, QueueError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
-import { isCanonicalTaskId, isTaskId, shardOfTaskId } from "../base/task-id.ts";
+import { shardOfTask } from "../base/task-id.ts";
 import type { Command, CommandResult } from "../queue/command.ts";
 import { formatRef, rowsPerShard, type Scan, type TaskRef } from "../shard/listing.ts";
 import { maskOf } from "../shard/reads.ts";
@@ -268,9 +268,8 @@ export class AdminRouter implements Admin {
     const { shardCount } = this.deps.routes;
     const byShard = new Map<number, Buffer[]>();
     for (const id of ids.slice(0, choice.limit)) {
-      // No task can have another one.
-      if (!isTaskId(id, 0) || !isCanonicalTaskId(id, 0, shardCount)) continue;
-      const shard = shardOfTaskId(id, 0, shardCount);
+      const shard = shardOfTask(id, 0, shardCount);
+      if (shard < 0) continue;
       const own = byShard.get(shard) ?? [];
       own.push(id);
       byShard.set(shard, own);

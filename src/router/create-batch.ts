@@ -7,8 +7,8 @@ import { ByteWriter } from "../base/bytes.ts";
 import { codeOfNumber, errorCodes, QueueError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import {
-  isCanonicalTaskId,
   runKeyBytes,
+  shardOfTask,
   shardOfTaskId,
   taskIdVersion,
   writeTaskId,
@@ -134,7 +134,7 @@ export class CreateBatchBuilder implements CreateBatch {
     const { shardCount } = this.deps;
     const isFirst =
       taskIdVersion(runId) === 7 && (runId[8] as number) >> 6 === 2 && runId[14] === 0;
-    if (runId.length !== 16 || !isFirst || !isCanonicalTaskId(runId, 0, shardCount)) {
+    if (runId.length !== 16 || !isFirst || shardOfTask(runId, 0, shardCount) < 0) {
       const text = "run_id: must be the version 7 id of a run's first task";
       return new QueueError("invalid_argument", text, field);
     }

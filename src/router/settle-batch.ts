@@ -2,7 +2,7 @@
 import { assert } from "../base/assert.ts";
 import { errorCodes, QueueError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
-import { isCanonicalTaskId, isTaskId, shardOfTaskId } from "../base/task-id.ts";
+import { shardOfTask } from "../base/task-id.ts";
 import type { CommandResult } from "../queue/command.ts";
 import { SettleGroupWriter } from "../queue/settle-groups.ts";
 import type { CommandSink } from "../shard/proposer.ts";
@@ -95,11 +95,11 @@ export class SettleBatchBuilder implements SettleBatch {
 
   private writerFor(id: Uint8Array, at: number): SettleGroupWriter | null {
     const { shardCount } = this.deps;
-    if (!isTaskId(id, at) || !isCanonicalTaskId(id, at, shardCount)) {
+    const shard = shardOfTask(id, at, shardCount);
+    if (shard < 0) {
       this.addRefused(new QueueError("not_found", "no such task"));
       return null;
     }
-    const shard = shardOfTaskId(id, at, shardCount);
     let step = this.open[shard];
     if (!step || step.items.length >= limits.stepTasks || step.writer.bytes >= limits.draftBytes) {
       step = new Step(shard);

@@ -7,10 +7,8 @@ import { QueueError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import {
   formatTaskId,
-  isCanonicalTaskId,
-  isTaskId,
   runKeyLength,
-  shardOfTaskId,
+  shardOfTask,
   taskIdVersion,
 } from "../base/task-id.ts";
 import { readTask, type TaskRead } from "../shard/reads.ts";
@@ -47,8 +45,8 @@ const pauseMs = 250;
 
 /** @throws QueueError not_found where no task can have such an id */
 export function placeOf(id: Uint8Array, shardCount: number): Place {
-  if (!isTaskId(id, 0) || !isCanonicalTaskId(id, 0, shardCount)) throw notFound();
-  const shard = shardOfTaskId(id, 0, shardCount);
+  const shard = shardOfTask(id, 0, shardCount);
+  if (shard < 0) throw notFound();
   const runKey = Buffer.from(id.subarray(0, runKeyLength(id, 0))).toString("latin1");
   return { shard, runKey, place: taskIdVersion(id) === 8 ? 0 : (id[14] as number) };
 }

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import fc from "fast-check";
-import { type Fnv64, fnvBytes, fnvMod, fnvStart } from "../../../src/base/fnv1a64.ts";
+import { type Fnv64, fnvBytes, fnvModWith, fnvStart } from "../../../src/base/fnv1a64.ts";
 import {
   createRunKeySource,
   formatTaskId,
-  isCanonicalTaskId,
   isTaskId,
   parseTaskId,
   runKeyLength,
+  shardOfTask,
   shardOfTaskId,
   taskIdVersion,
   writeTaskId,
@@ -44,7 +44,11 @@ it("hashes as FNV-1a does: the vectors of DESIGN section 2, and big integers", (
     fc.property(sixteen, fc.integer({ min: 1, max: 2 ** 20 }), (bytes, n) => {
       const wanted = fnvBigInt(bytes);
       assert.equal(fnvText(bytes), wanted.toString(16).padStart(16, "0"));
-      assert.equal(fnvMod(fnv(bytes), n), Number(wanted % BigInt(n)));
+      const state = fnv(bytes.subarray(0, 15));
+      for (const buckets of [n, 2 ** (n % 21)]) {
+        const bucket = fnvModWith(state, bytes[15] as number, buckets);
+        assert.equal(bucket, Number(wanted % BigInt(buckets)));
+      }
     }),
   );
 });
@@ -108,7 +112,7 @@ it("every shard of every shard count can be reached from every place of a run", 
       writeTaskId(key, place, shard, shards, id);
       assert.ok(isTaskId(id));
       assert.equal(shardOfTaskId(id, 0, shards), shard, `${shard} of ${shards}`);
-      assert.ok(isCanonicalTaskId(id, 0, shards));
+      assert.equal(shardOfTask(id, 0, shards), shard);
       assert.equal(id[14], place);
     }
   }
@@ -126,13 +130,42 @@ it("an id has one form: another last byte that leads to the shard is not taken",
     id[15] = byte;
     if (shardOfTaskId(id, 0, 4) !== 1) continue;
     same++;
-    if (isCanonicalTaskId(id, 0, 4)) {
+    const found = shardOfTask(id, 0, 4);
+    assert.ok(found === 1 || found === -1);
+    if (found === 1) {
       canonical++;
       assert.equal(byte, last);
     }
   }
   assert.ok(same > 1);
   assert.equal(canonical, 1);
+});
+
+it("ids of several runs in any order get the shards of their hash", () => {
+  const runs = fc.array(fc.uint8Array({ minLength: 14, maxLength: 14 }), {
+    minLength: 1,
+    maxLength: 3,
+  });
+  const steps = fc.array(fc.tuple(fc.nat({ max: 2 }), fc.nat({ max: 255 })), { maxLength: 20 });
+  // Runs that differ in one byte only: where the look at the last one could go wrong.
+  const near = fc.tuple(runs, fc.nat({ max: 13 })).map(([[first], at]) => {
+    const other = Uint8Array.from(first as Uint8Array);
+    other[at] = (other[at] as number) ^ 1;
+    return [first as Uint8Array, other];
+  });
+  fc.assert(
+    fc.property(fc.oneof(runs, near), steps, fc.integer({ min: 2, max: 256 }), (keys, all, n) => {
+      const id = new Uint8Array(16);
+      for (const [which, place] of all) {
+        const key = keys[which % keys.length] as Uint8Array;
+        const shard = place % n;
+        writeTaskId(key, place, shard, n, id);
+        assert.equal(Number(fnvBigInt(id) % BigInt(n)), shard);
+        id[15] = (id[15] as number) ^ 255;
+        assert.equal(shardOfTaskId(id, 0, n), Number(fnvBigInt(id) % BigInt(n)));
+      }
+    }),
+  );
 });
 
 it("run keys of one source never repeat and sort by time, whatever the clock does", () => {
