@@ -5,12 +5,7 @@
 import type { Clock, Timers } from "../base/effects.ts";
 import { QueueError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
-import {
-  formatTaskId,
-  runKeyLength,
-  shardOfTask,
-  taskIdVersion,
-} from "../base/task-id.ts";
+import { formatTaskId, runKeyLength, shardOfTask, taskIdVersion } from "../base/task-id.ts";
 import { readTask, type TaskRead } from "../shard/reads.ts";
 import type { Shard } from "../shard/shard.ts";
 import type { TaskQuestion } from "./look-codec.ts";

@@ -37,6 +37,10 @@ export interface WaiterDeps {
 
 /** A wait ends up to this much early, never late (SPEC section 7). */
 const earlyMs = 250;
+/** Where there is work both here and away, every so many claims go away, … */
+const awayEvery = 16;
+/** … and all of them while so many times as much is ready there. */
+const awayFactor = 4;
 
 export class Waiters implements WaiterOwner {
   private readonly deps: WaiterDeps;
@@ -45,6 +49,8 @@ export class Waiters implements WaiterOwner {
   private readonly asked = new Map<WorkQueue, number>();
   private order = 0;
   private turn = 0;
+  /** Claims that could go to a shard led here or to another one. */
+  private choices = 0;
 
   constructor(deps: WaiterDeps) {
     this.deps = deps;
@@ -97,21 +103,37 @@ export class Waiters implements WaiterOwner {
 
   /**
    * A source and a queue with ready tasks that no claim on its way will take: the highest head
-   * priority over all of them first, equal ones in turn.
+   * priority over all of them first, equal ones in turn, but those led here before others.
    */
   private findWork(request: ClaimRequest, evenIfAsked: boolean): Found | null {
     const sources = this.deps.sources();
-    let best: Found | null = null;
-    let bestAt = 0;
+    let here: Found | null = null;
+    let away: Found | null = null;
     for (let i = 0; i < sources.length; i++) {
-      const source = sources[(this.turn + i) % sources.length] as WorkSource;
+      const place = (this.turn + i) % sources.length;
+      const source = sources[place] as WorkSource;
+      const best: Found | null = source.leads ? here : away;
       const found = this.findQueue(source, request, evenIfAsked);
       if (!found || (best && found.priority <= best.priority)) continue;
-      best = found;
-      bestAt = i;
+      found.place = place;
+      if (source.leads) here = found;
+      else away = found;
     }
-    if (best) this.turn = (this.turn + bestAt + 1) % sources.length;
-    return best;
+    const chosen = here && away ? this.choose(here, away) : (here ?? away);
+    if (chosen) this.turn = (chosen.place + 1) % sources.length;
+    return chosen;
+  }
+
+  /**
+   * A task of a shard that is led here costs no messages between nodes when it is claimed and
+   * settled (four shards on three nodes: 72 % of the rate of one, in turn 58 %). That must not leave
+   * the others behind where workers are at one node only: so not while much more waits there, and
+   * not every time.
+   */
+  private choose(here: Found, away: Found): Found {
+    if (here.priority !== away.priority) return here.priority > away.priority ? here : away;
+    if (++this.choices % awayEvery === 0) return away;
+    return this.room(away.queue) > awayFactor * this.room(here.queue) ? away : here;
   }
 
   private findQueue(source: WorkSource, request: ClaimRequest, evenIfAsked: boolean): Found | null {
@@ -123,7 +145,7 @@ export class Waiters implements WaiterOwner {
       const queue = tenant.queues.get(name);
       if (!queue || !(evenIfAsked ? isClaimable(queue) : this.room(queue) > 0)) continue;
       const priority = headPriority(queue);
-      if (!best || priority > best.priority) best = { source, queue, priority };
+      if (!best || priority > best.priority) best = { source, queue, priority, place: 0 };
     }
     return best;
   }
@@ -135,7 +157,7 @@ export class Waiters implements WaiterOwner {
   ): Found | null {
     for (let priority = 9; priority >= 0; priority--) {
       for (const queue of claimable[priority] as readonly WorkQueue[]) {
-        if (evenIfAsked || this.room(queue) > 0) return { source, queue, priority };
+        if (evenIfAsked || this.room(queue) > 0) return { source, queue, priority, place: 0 };
       }
     }
     return null;
@@ -329,6 +351,8 @@ interface Found {
   readonly source: WorkSource;
   readonly queue: WorkQueue;
   readonly priority: number;
+  /** Of the source, among all. */
+  place: number;
 }
 
 function headPriority(queue: WorkQueue): number {

@@ -13,6 +13,7 @@ import { prefixes } from "../../../src/queue/keys.ts";
 import type { Run } from "../../../src/queue/run.ts";
 import { type Queue, State } from "../../../src/queue/state.ts";
 import { encodeTaskRecord } from "../../../src/queue/task-record.ts";
+import type { RemoteShard } from "../../../src/router/remote-shard.ts";
 import type { ClaimHandle, ClaimOutcome, ClaimRequest, Grant } from "../../../src/router/router.ts";
 import { Waiters } from "../../../src/router/waiters.ts";
 import type { CommandSink } from "../../../src/shard/proposer.ts";
@@ -36,6 +37,8 @@ export class HandShard {
   leads = true;
   /** Commands on their way, oldest first. */
   readonly onTheWay: Submitted[] = [];
+  /** Claims that were passed on to the node that leads it. */
+  passedOn = 0;
   private readonly applier = new Applier(this.state);
   private readonly keys = createRunKeySource(Buffer.from([1, 2, 3, 4, 5, 6]));
   private index = 0;
@@ -101,14 +104,25 @@ export class WaitersHarness {
   readonly effects = new ManualEffects();
   readonly shards = [new HandShard(0), new HandShard(1)] as const;
   readonly released: Grant[] = [];
+  /** Claims go to the leaders of shards that are not led here, too. */
+  passesOn = false;
   readonly waiters = new Waiters({
     timers: this.effects.timers,
     metrics: { tasks: { add: () => undefined }, seconds: { observe: () => undefined } },
     nowMs: () => this.effects.nowMs,
-    sources: () => this.shards.filter(({ leads }) => leads).map(({ asShard }) => asShard),
-    remote: () => null,
+    sources: () =>
+      this.shards.filter(({ leads }) => leads || this.passesOn).map(({ asShard }) => asShard),
+    remote: (source) => (this.passesOn ? this.remote(source.id) : null),
     release: (grants) => this.released.push(...grants),
   });
+
+  /** The way to a leader who never answers. */
+  private remote(shard: number): RemoteShard {
+    const claim = () => {
+      (this.shards[shard] as HandShard).passedOn++;
+    };
+    return { claim } as unknown as RemoteShard;
+  }
 
   claim(request: Partial<ClaimRequest> = {}): Claim {
     const claim: { handle: ClaimHandle; outcome: ClaimOutcome | null } = {

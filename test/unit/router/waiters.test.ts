@@ -173,6 +173,41 @@ describe("waiting claims", () => {
   });
 });
 
+describe("claims that find work here and on another node", () => {
+  const [led, other] = [() => h.shards[0], () => h.shards[1]];
+  beforeEach(() => {
+    h.passesOn = true;
+    other().leads = false;
+  });
+
+  test("take what is led here, and every sixteenth the other", () => {
+    h.add(0, "q", 200);
+    h.add(1, "q", 200);
+    for (let i = 0; i < 48; i++) h.claim();
+    assert.deepEqual([led().onTheWay.length, other().passedOn], [45, 3]);
+  });
+
+  test("go where more than four times as much is ready", () => {
+    h.add(0, "q", 100);
+    h.add(1, "q", 403);
+    for (let i = 0; i < 3; i++) h.claim();
+    // 403 > 400, 402 > 400, 401 > 400, …
+    assert.deepEqual([led().onTheWay.length, other().passedOn], [0, 3]);
+    h.claim();
+    assert.deepEqual([led().onTheWay.length, other().passedOn], [1, 3]);
+  });
+
+  test("go where the priority is higher, and away when there is nothing here", () => {
+    h.add(0, "q", 100, 3);
+    h.add(1, "q", 1, 4);
+    h.claim();
+    assert.deepEqual([led().onTheWay.length, other().passedOn], [0, 1]);
+    h.add(1, "p", 1);
+    h.claim({ queues: ["p"] });
+    assert.deepEqual([led().onTheWay.length, other().passedOn], [0, 2]);
+  });
+});
+
 describe("a canceled claim", () => {
   test("is never answered and leaves its lists", () => {
     const claim = h.claim({ queues: ["q", "p"] });
