@@ -18,6 +18,7 @@ import {
   restoreConfiguration,
 } from "./conf-change.ts";
 import { RaftLog } from "./log.ts";
+import { Pace } from "./pace.ts";
 import type { Progress } from "./progress.ts";
 import {
   type HardState,
@@ -61,6 +62,12 @@ export class Core {
   heartbeatElapsed = 0;
   /** Ticks after which a follower starts an election. */
   electionTimeout = 0;
+  /** Random part of it, 0..electionTicks - 1, as long as the timeout is the shortest. */
+  private electionDraw = 0;
+  /** How long the others are silent at times. */
+  readonly pace: Pace;
+  /** Ticks since the leader of this term was heard; null: it was not heard yet. */
+  leaderSilence: number | null = null;
 
   /** Leader: whom it hands over to; proposals are refused meanwhile. */
   transferee: StoreId = NO_ONE;
@@ -94,6 +101,7 @@ export class Core {
     checkConfig(config);
     this.config = config;
     this.id = config.id;
+    this.pace = new Pace(config.electionTicks, config.electionTicksMax ?? config.electionTicks);
     this.log = new RaftLog(config.log, config.maxCommittedSizePerReady);
     const { hardState, membership } = config.log.initialState();
     this.term = hardState.term;
@@ -178,6 +186,7 @@ export class Core {
     if (this.term !== term) {
       this.term = term;
       this.vote = NO_ONE;
+      this.leaderSilence = null;
     }
     this.leaderId = NO_ONE;
     this.electionElapsed = 0;
@@ -201,7 +210,21 @@ export class Core {
   /** Random, so that votes rarely split (Raft paper 5.2). */
   drawElectionTimeout(): void {
     const { electionTicks, random } = this.config;
-    this.electionTimeout = electionTicks + random(electionTicks);
+    this.electionDraw = random(electionTicks);
+    this.stretchElectionTimeout();
+  }
+
+  /** A member that is in its place was heard after so many ticks. */
+  heardAfter(ticks: number): void {
+    const before = this.pace.timeout;
+    this.pace.heardAfter(ticks);
+    if (this.pace.timeout !== before) this.stretchElectionTimeout();
+  }
+
+  private stretchElectionTimeout(): void {
+    const { timeout } = this.pace;
+    const random = Math.floor((this.electionDraw * timeout) / this.config.electionTicks);
+    this.electionTimeout = timeout + random;
   }
 
   ownProgress(): Progress | undefined {

@@ -120,9 +120,9 @@ export function handleVoteRequest(core: Core, message: VoteRequest): void {
 
 /** Whether a vote request with a higher term is ignored, since a leader is heard (B6). */
 export function isInLease(core: Core, message: VoteRequest): boolean {
-  const { checkQuorum, electionTicks } = core.config;
+  const { checkQuorum } = core.config;
   if (message.transfer || !checkQuorum || core.leaderId === NO_ONE) return false;
-  return core.electionElapsed < electionTicks;
+  return core.electionElapsed < core.pace.timeout;
 }
 
 /** Candidates: counts an answer to the election that is under way. */

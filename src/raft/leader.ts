@@ -54,9 +54,16 @@ export function leaderPropose(core: Core, fresh: readonly NewEntry[]): ProposeOu
 export function handleAppendResponse(core: Core, message: AppendResponse): void {
   const progress = core.progress.get(message.from);
   if (progress === undefined) return;
-  progress.recentActive = true;
+  noteHeard(core, progress);
   if (message.reject) handleReject(core, progress, message);
   else handleAccept(core, progress, message);
+}
+
+function noteHeard(core: Core, progress: Progress): void {
+  // The own disk is no line.
+  if (progress !== core.ownProgress()) core.heardAfter(progress.silence);
+  progress.silence = 0;
+  progress.recentActive = true;
 }
 
 function handleReject(core: Core, progress: Progress, message: AppendResponse): void {
@@ -100,7 +107,7 @@ export function handleHeartbeatResponse(core: Core, message: HeartbeatResponse):
   const { from } = message;
   const progress = core.progress.get(from);
   if (progress === undefined) return;
-  progress.recentActive = true;
+  noteHeard(core, progress);
   progress.flowPaused = false;
   // Behind, or being probed: an append, empty if need be, shows where it stands.
   if (progress.match < core.log.lastIndex() || progress.state === "probe") {

@@ -29,6 +29,8 @@ export class Progress {
   pendingSnapshot = 0;
   /** Heard from since the last check of the quorum. */
   recentActive = false;
+  /** Leader: ticks since it was heard, from the start of the term on. */
+  silence = 0;
   /** No append until something is heard. */
   flowPaused = false;
   isLearner: boolean;
@@ -49,6 +51,7 @@ export class Progress {
     this.match = match;
     this.next = next;
     this.recentActive = false;
+    this.silence = 0;
     this.sentCommit = 0;
   }
 

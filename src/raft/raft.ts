@@ -86,6 +86,7 @@ class Node implements RaftNode {
   }
 
   tick(): void {
+    this.core.pace.tick();
     if (this.core.role === "leader") tickLeader(this.core);
     else tickElection(this.core);
   }
@@ -304,6 +305,7 @@ class Node implements RaftNode {
 
 function tickElection(core: Core): void {
   core.electionElapsed++;
+  if (core.leaderSilence !== null) core.leaderSilence++;
   if (core.electionElapsed < core.electionTimeout || !core.isPromotable()) return;
   core.electionElapsed = 0;
   startElection(core, core.config.preVote ? "preElection" : "election");
@@ -312,7 +314,8 @@ function tickElection(core: Core): void {
 function tickLeader(core: Core): void {
   core.heartbeatElapsed++;
   core.electionElapsed++;
-  if (core.electionElapsed >= core.config.electionTicks) {
+  for (const progress of core.progress.values()) progress.silence++;
+  if (core.electionElapsed >= core.pace.timeout) {
     core.electionElapsed = 0;
     if (core.config.checkQuorum) checkQuorum(core);
     // A hand-over that takes this long has failed: proposals are welcome again (B42).

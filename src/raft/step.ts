@@ -203,6 +203,9 @@ function followSender(
     assert(isOnly, "at most one leader in a term", core.term, core.leaderId, from);
   }
   if (core.role === "leader") return false;
+  // Candidates of a pre-vote as well: it went on while they asked whether it was gone.
+  if (core.leaderSilence !== null) core.heardAfter(core.leaderSilence);
+  core.leaderSilence = 0;
   if (isCandidate(core)) core.becomeFollower(core.term, from);
   core.electionElapsed = 0;
   core.leaderId = from;

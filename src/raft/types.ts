@@ -285,6 +285,8 @@ export interface RaftConfig {
   readonly appliedIndex: LogIndex;
   /** Election timeout at least, in ticks; the real one is random in electionTicks..2× - 1. */
   readonly electionTicks: number;
+  /** What the shortest election timeout grows to where leaders that live are silent at times. Default: it does not grow. */
+  readonly electionTicksMax?: number;
   /** Ticks between heartbeats, < electionTicks. */
   readonly heartbeatTicks: number;
   /** Uniform integer 0..n-1. */

@@ -16,6 +16,7 @@ export function createShardRaft(
     log: recovered.log,
     appliedIndex: toLogIndex(recovered.applied.index),
     electionTicks: options.electionTicks,
+    electionTicksMax: limits.electionGrowth * options.electionTicks,
     heartbeatTicks: 1,
     random: (n) => Math.floor(deps.random.unit() * n),
     asyncStorageWrites: true,
