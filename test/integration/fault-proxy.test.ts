@@ -106,18 +106,33 @@ test("delays each byte, in one direction, and keeps the order under jitter", asy
 });
 
 test("a lost piece is sent again later, and what follows waits behind it", async () => {
-  const chances = [0.1, 0.1, 0.9, 0.9];
+  // The first is for the jitter of the first packet; then it is lost twice.
+  const chances = [0, 0.1, 0.1, 0.9];
   await proxy.close();
   proxy = new FaultProxy(proxy.target, () => chances.shift() ?? 0.9);
   await proxy.start();
   const [dialler, target] = await open();
-  proxy.setLine({ loss: 0.5 }, "target");
+  proxy.setLine({ delayMs: 60, loss: 0.5 }, "target");
   const fromMs = performance.now();
   dialler.socket.write("lost ");
   await settle(() => chances.length < 4);
   dialler.socket.write("behind it");
   await settle(() => target.text === "lost behind it");
-  assert.ok((target.pieces[0]?.atMs ?? 0) - fromMs >= 199);
+  // 60 ms, and twice a round trip and a quarter.
+  assert.ok((target.pieces[0]?.atMs ?? 0) - fromMs >= 359);
+});
+
+test("on a line that loses packets few are under way, and what waits shares them", async () => {
+  const [dialler, target] = await open();
+  proxy.setLine({ delayMs: 50, loss: 1e-9 }, "target");
+  const all = Array.from({ length: 20 }, (_, i) => `${i} `);
+  for (const text of all) {
+    dialler.socket.write(text);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await settle(() => target.text === all.join(""));
+  const firstMs = target.pieces[0]?.atMs ?? 0;
+  assert.ok(target.lastMs - firstMs >= 90, "the rest waits for an acknowledgement");
 });
 
 test("throttles to the bits per second it is told", async () => {

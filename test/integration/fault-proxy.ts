@@ -21,7 +21,7 @@ export interface Line {
   /** Up to so many ms more, by chance for each piece. */
   readonly jitterMs: number;
   readonly bitsPerSecond: number;
-  /** Chance that a piece is lost. TCP sends it again after `resendMs`, twice that if it is lost again. */
+  /** Chance that a packet is lost; TCP sends it again, and what follows waits for it. */
   readonly loss: number;
 }
 
@@ -32,9 +32,18 @@ const goodLine: Line = {
   loss: 0,
 };
 
-/** How long Linux waits at least before it sends a packet again, and what follows waits behind it. */
-const resendMs = 200;
-const resendMsMax = 3_200;
+/**
+ * What Linux does on a line that loses packets: they hold 1,460 bytes, few are under way, what is
+ * sent meanwhile is held back and shares packets, and since others follow a lost one it is missed
+ * after a round trip and a quarter (RACK). Measured with Linux 6.18 over two tunnels that lose 30 %
+ * and take 50–150 ms, 60 writes of 108 bytes a second: delays of 344, 647 and 914 ms (median, 90 %,
+ * 99 %), in a minute 60 silences above 300 ms and 11 above 600; here 354, 678 and 1,017 ms, 65 and
+ * 15. Not in it: when all that is under way is lost, the wait doubles (once 14 s at 20 writes a
+ * second).
+ */
+const packetBytes = 1_460;
+const packetsUnderWayMax = 4;
+const resendRoundTrips = 1.25;
 
 /** Bytes that one direction of a connection holds before it reads no more. */
 const heldBytesMax = 1 << 20;
@@ -71,6 +80,10 @@ class Pipe {
   private heldBytes = 0;
   private lastDueMs = 0;
   private timer: NodeJS.Timeout | null = null;
+  /** On a line that loses packets: not sent yet, and when those that are will be acknowledged. */
+  private unsent = Buffer.alloc(0);
+  private acknowledgedMs: number[] = [];
+  private sendTimer: NodeJS.Timeout | null = null;
   private ending: "end" | "reset" | null = null;
 
   constructor(lane: Lane, from: Socket, to: Socket, cut: () => void) {
@@ -87,29 +100,63 @@ class Pipe {
 
   /** The lane has changed. */
   update(): void {
+    this.sendPackets();
     this.push();
   }
 
   stop(): void {
     if (this.timer !== null) clearTimeout(this.timer);
+    if (this.sendTimer !== null) clearTimeout(this.sendTimer);
     this.timer = null;
+    this.sendTimer = null;
     this.held.length = 0;
+    this.unsent = Buffer.alloc(0);
   }
 
   private take(bytes: Buffer): void {
-    const { line, unit } = this.lane;
+    this.heldBytes += bytes.length;
+    if (this.lane.line.loss > 0 || this.unsent.length > 0) {
+      this.unsent = Buffer.concat([this.unsent, bytes]);
+      this.sendPackets();
+    } else this.send(bytes, performance.now());
+    this.push();
+  }
+
+  /** As many packets as may be under way. */
+  private sendPackets(): void {
+    const { line } = this.lane;
     const now = performance.now();
-    const sendMs = (bytes.length * 8 * 1000) / line.bitsPerSecond;
-    let arrives = now + line.delayMs + unit() * line.jitterMs;
-    if (line.loss > 0) {
-      for (let wait = resendMs; wait <= resendMsMax && unit() < line.loss; wait *= 2) {
-        arrives += wait;
-      }
+    this.acknowledgedMs = this.acknowledgedMs.filter((ms) => ms > now);
+    const max = line.loss > 0 ? packetsUnderWayMax : Number.POSITIVE_INFINITY;
+    while (this.unsent.length > 0 && this.acknowledgedMs.length < max) {
+      const packet = this.unsent.subarray(0, packetBytes);
+      this.unsent = this.unsent.subarray(packetBytes);
+      this.acknowledgedMs.push(this.send(packet, now) + this.lineMs());
     }
+    if (this.unsent.length === 0 || this.sendTimer !== null) return;
+    const next = Math.min(...this.acknowledgedMs);
+    this.sendTimer = setTimeout(() => {
+      this.sendTimer = null;
+      this.sendPackets();
+      this.push();
+    }, next - now);
+  }
+
+  private lineMs(): number {
+    const { line, unit } = this.lane;
+    return line.delayMs + unit() * line.jitterMs;
+  }
+
+  /** @returns when it is there; those behind a later one wait for it */
+  private send(bytes: Buffer, now: number): number {
+    const { line, unit } = this.lane;
+    const sendMs = (bytes.length * 8 * 1000) / line.bitsPerSecond;
+    let arrives = now + this.lineMs();
+    const resendMs = resendRoundTrips * 2 * (line.delayMs + line.jitterMs / 2);
+    while (unit() < line.loss) arrives += resendMs;
     this.lastDueMs = Math.max(arrives, this.lastDueMs) + sendMs;
     this.held.push({ bytes, dueMs: this.lastDueMs });
-    this.heldBytes += bytes.length;
-    this.push();
+    return arrives;
   }
 
   private end(how: "end" | "reset"): void {
@@ -127,7 +174,7 @@ class Pipe {
         this.heldBytes -= piece.bytes.length;
         if (!this.pass(piece.bytes)) return;
       }
-      if (held.length === 0 && this.ending !== null) {
+      if (held.length === 0 && this.unsent.length === 0 && this.ending !== null) {
         this.finish(this.ending);
         return;
       }
