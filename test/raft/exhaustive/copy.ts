@@ -58,7 +58,8 @@ function copyOf<T>(value: T, known: Map<object, object>): T {
 
 /** Time does not pass here, and what only leaders or candidates look at is made anew before. */
 function isIdle(core: Core, key: string): boolean {
-  if (/^(electionElapsed|heartbeatElapsed|electionTimeout)$/.test(key)) return true;
+  if (/^(electionElapsed|heartbeatElapsed|electionTimeout|leaderSilence|pace)$/.test(key))
+    return true;
   if (key === "progress") return core.role !== "leader";
   return key === "votes" && (core.role === "follower" || core.role === "leader");
 }
