@@ -347,8 +347,11 @@ export const limits = {
   /** Connections that have not proven the secret: from one address, and all of them. */
   strangersPerAddress: 2,
   strangers: 64,
-  /** Election timeouts grow up to so many times their length where lines are slow (raft/pace.ts). */
-  electionGrowth: 10,
+  /**
+   * Election timeouts grow up to so many times their length where lines are slow (raft/pace.ts): a
+   * leader that no majority hears steps down within twice that.
+   */
+  electionGrowth: 4,
   /** Ms without a byte after which a control connection counts as lost; every quarter has a ping. */
   peerSilenceMs: 2_000,
   /** The same for the other channels, where a ping waits behind what is long. */
