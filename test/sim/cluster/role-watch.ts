@@ -3,7 +3,9 @@
  * no majority reaches (thesis 6.2), what it knows of its followers, and when it may change the members
  * (thesis 4.1 and its errata).
  */
+
 import type { LogIndex } from "../../../src/base/brand.ts";
+import { limits } from "../../../src/base/limits.ts";
 import { isVoter } from "../../../src/raft/conf-change.ts";
 import type { Core } from "../../../src/raft/core.ts";
 import type { Progress } from "../../../src/raft/progress.ts";
@@ -14,8 +16,8 @@ import type { SimNet } from "./net.ts";
 import { coreOf } from "./raft-watch.ts";
 import type { SimNode } from "./sim-node.ts";
 
-/** Two election timeouts, and what was on its way when the last line was cut. */
-const unheardUs = 2_500_000;
+/** Two of the longest election timeouts, and what was on its way when the last line was cut. */
+const unheardUs = 2 * limits.electionGrowth * 300_000 + 1_900_000;
 /** How often it is looked who can be heard. */
 const lookUs = 10_000;
 
