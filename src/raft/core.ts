@@ -245,5 +245,8 @@ function checkConfig(config: RaftConfig): void {
   assert(config.maxCommittedSizePerReady > 0, "bytes to apply", config.maxCommittedSizePerReady);
   assert(config.maxUncommittedSize > 0, "uncommitted bytes", config.maxUncommittedSize);
   assert(readOnly === "safe" || checkQuorum, "lease reads need checkQuorum", readOnly);
+  // A leader's check may take longer than others wait for it: its lease would be over.
+  const grows = config.electionTicksMax !== undefined && config.electionTicksMax > electionTicks;
+  assert(readOnly === "safe" || !grows, "lease reads need timeouts that do not grow", readOnly);
   assert(limits.pendingReads > 0, "reads may wait", limits.pendingReads);
 }

@@ -285,7 +285,10 @@ export interface RaftConfig {
   readonly appliedIndex: LogIndex;
   /** Election timeout at least, in ticks; the real one is random in electionTicks..2× - 1. */
   readonly electionTicks: number;
-  /** What the shortest election timeout grows to where leaders that live are silent at times. Default: it does not grow. */
+  /**
+   * What the shortest election timeout grows to where leaders that live are silent at times
+   * (pace.ts). Default: it does not grow, as lease reads need it.
+   */
   readonly electionTicksMax?: number;
   /** Ticks between heartbeats, < electionTicks. */
   readonly heartbeatTicks: number;
@@ -304,7 +307,7 @@ export interface RaftConfig {
   /** Appends under way to one follower. */
   readonly maxInflightMsgs: number;
   readonly maxInflightBytes: number;
-  /** lease needs checkQuorum and clocks that run alike. */
+  /** lease needs checkQuorum, clocks that run alike, and election timeouts that do not grow. */
   readonly readOnly: "safe" | "lease";
   /** Followers do not pass proposals on. Default false. */
   readonly disableProposalForwarding?: boolean;

@@ -115,3 +115,8 @@ test("a leader that heard its followers late twice stays longer without a quorum
   assert.equal(leads(13, 6), false);
   assert.equal(leads(20), false);
 });
+
+test("lease reads and timeouts that grow do not go together", () => {
+  assert.throws(() => lone(2, 3, [], { ...options, readOnly: "lease" }), /do not grow/);
+  lone(2, 3, [], { ...options, readOnly: "lease", electionTicksMax: 6 });
+});
