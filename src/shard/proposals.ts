@@ -19,7 +19,11 @@ export class Proposals {
   }
 
   add(index: number, term: number, sinks: readonly CommandSink[]): void {
+    const replaced = this.byIndex.get(index);
     this.byIndex.set(index, { term, sinks });
+    // It was proposed in an earlier term, and is not in the log with which this node came to lead
+    // again: nobody would take its sinks any more.
+    if (replaced) this.failReplaced(replaced);
   }
 
   /** The sinks of an entry that is about to be applied, if it is the one proposed here. */
@@ -28,10 +32,14 @@ export class Proposals {
     if (!proposal) return null;
     this.byIndex.delete(entry.index);
     if (proposal.term === entry.term) return proposal.sinks;
-    // Another leader's entry stands in its place: it has not happened, for certain.
-    const error = new QueueError("no_leader", "leadership was lost", { retryAfterSeconds: 1 });
-    for (const sink of proposal.sinks) sink.failed(error);
+    this.failReplaced(proposal);
     return null;
+  }
+
+  /** Another entry stands in its place: it has not happened, for certain. */
+  private failReplaced({ sinks }: Proposal): void {
+    const error = new QueueError("no_leader", "leadership was lost", { retryAfterSeconds: 1 });
+    for (const sink of sinks) sink.failed(error);
   }
 
   /** Gives up waiting for entries of these terms. */
