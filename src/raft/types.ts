@@ -285,10 +285,7 @@ export interface RaftConfig {
   readonly appliedIndex: LogIndex;
   /** Election timeout at least, in ticks; the real one is random in electionTicks..2× - 1. */
   readonly electionTicks: number;
-  /**
-   * What the shortest election timeout grows to where leaders that live are silent at times
-   * (pace.ts). Default: it does not grow, as lease reads need it.
-   */
+  /** What electionTicks grow to where leaders are silent at times (pace.ts). Default: they do not. */
   readonly electionTicksMax?: number;
   /** Ticks between heartbeats, < electionTicks. */
   readonly heartbeatTicks: number;
@@ -314,11 +311,9 @@ export interface RaftConfig {
   /** Default false: refuse changes that are not possible now. */
   readonly disableConfChangeValidation?: boolean;
   /**
-   * A leader that is removed or made a learner becomes a follower when that is applied. Default
-   * false: it leads on, without voting or taking proposals, until its driver has handed over by
-   * transferLeadership. That is the safer way: followers that do not know yet that the change is
-   * committed still need the vote of the old leader, whose log may be longer than theirs, and can
-   * be stuck without it for good.
+   * A leader that is removed or made a learner follows when that is applied. Default false: it leads
+   * on, without voting or taking proposals, until transferLeadership. That is safer: followers that
+   * do not know of the change yet may need the vote of the old leader, whose log may be longer.
    */
   readonly stepDownOnRemoval?: boolean;
   /** Rare events in words, for people. */
