@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Pace } from "../../../src/raft/pace.ts";
-import { appendTo, carryOut, id, Lab, lone, type Member, term } from "../../raft/lab.ts";
+import { appendTo, at, carryOut, id, Lab, lone, type Member, term } from "../../raft/lab.ts";
 
 describe("the pace", () => {
   test("is one and a half times the second longest silence, within its bounds", () => {
@@ -119,4 +119,24 @@ test("a leader that heard its followers late twice stays longer without a quorum
 test("lease reads and timeouts that grow do not go together", () => {
   assert.throws(() => lone(2, 3, [], { ...options, readOnly: "lease" }), /do not grow/);
   lone(2, 3, [], { ...options, readOnly: "lease", electionTicksMax: 6 });
+});
+
+test("a leader's own disk that is slow is no line", () => {
+  const lab = new Lab(3, options);
+  lab.elect(1);
+  const { lastIndex } = lab.node(1);
+  for (let i = 0; i < 4; i++) {
+    // The followers are heard at each tick, the own disk after six.
+    for (let k = 0; k < 6; k++) {
+      lab.tick(1, 1);
+      lab.settle();
+    }
+    lab.node(1).step({
+      ...{ kind: "appendResponse", from: id(1), to: id(1), term: term(1) },
+      ...{ index: lastIndex, reject: false, hintIndex: at(0), hintTerm: term(0) },
+    });
+  }
+  lab.isLost = () => true;
+  lab.tick(1, 13);
+  assert.equal(lab.node(1).role, "follower");
 });
