@@ -1,8 +1,8 @@
 /**
  * Time of the queue state machine alone, per task: encode an entry, decode it, apply it; no store,
- * no network. Frames of 128 tasks, as many entries in a row as are given.
+ * no network. Frames of 128 tasks or as many as are given, and so many entries in a row.
  *
- *   npx tsx bench/micro/queue.ts [rounds] [runs per round]
+ *   npx tsx bench/micro/queue.ts [rounds] [runs per round] [tasks per frame]
  */
 import { toLogIndex } from "../../src/base/brand.ts";
 import { ByteWriter } from "../../src/base/bytes.ts";
@@ -16,7 +16,7 @@ import { encodeTaskRecord } from "../../src/queue/task-record.ts";
 import { putCheckpoint } from "../../src/shard/checkpoint.ts";
 import type { KvBatch } from "../../src/storage/kv.ts";
 
-const frame = 128;
+const [rounds = 400, runs = 10, frame = 128] = process.argv.slice(2).map(Number);
 const payload = Buffer.alloc(100, 120);
 const task = { maxAttempts: 5, delayMs: 0, runAtMs: 0, extras: null };
 const phases = ["create", "claim", "complete", "checkpoint"] as const;
@@ -138,7 +138,6 @@ class Bench {
 }
 
 function main(): void {
-  const [rounds = 400, runs = 10] = process.argv.slice(2).map(Number);
   const bench = new Bench();
   for (let i = 0; i < rounds / 4; i++) bench.round(runs);
   for (const phase of phases) bench.spent.set(phase, 0);

@@ -12,6 +12,7 @@ import type { Command, CommandResult } from "./command.ts";
 import { create, createNeeds } from "./create.ts";
 import { type ExpirePlan, expire, planExpire } from "./expire.ts";
 import type { Need } from "./needs.ts";
+import type { Run } from "./run.ts";
 import { settle, settleNeeds } from "./settle.ts";
 import type { State } from "./state.ts";
 
@@ -27,6 +28,10 @@ export function enterEntry(state: State, leaderTimeMs: number): void {
 export class Applier {
   private readonly state: State;
   private planned: Command | null = null;
+  /** Of a create. */
+  private createKey = "";
+  /** Of a settle, by group: the same keys are not looked up twice. */
+  private readonly settleRuns: (Run | undefined)[] = [];
   private claimPlan: ClaimPlan | null = null;
   private expirePlan: ExpirePlan | null = null;
 
@@ -36,22 +41,28 @@ export class Applier {
 
   /** What must be loaded before this command; null = nothing. */
   needs(command: Command): Need[] | null {
-    this.planned = command;
+    if (this.planned !== command) this.begin(command);
     const needs = this.findNeeds(command);
     if (needs) this.state.overlay.hold();
     return needs;
+  }
+
+  private begin(command: Command): void {
+    this.planned = command;
+    if (command.kind === "create") this.createKey = command.key.toString("latin1");
   }
 
   private findNeeds(command: Command): Need[] | null {
     const { state } = this;
     switch (command.kind) {
       case "create":
-        return createNeeds(state, command);
+        return createNeeds(state, this.createKey);
       case "claim":
         this.claimPlan = planClaim(state, command);
         return someNeeds(this.claimPlan.needs);
       case "settle":
-        return settleNeeds(state, command);
+        this.settleRuns.length = 0;
+        return settleNeeds(state, command, this.settleRuns);
       case "cancel":
         return cancelNeeds(state, command);
       case "expire":
@@ -81,6 +92,7 @@ export class Applier {
     const result = this.carryOut(command, index, place);
     const { state } = this;
     state.overlay.release();
+    if (this.settleRuns.length > 0) this.settleRuns.length = 0;
     if (state.absent.size > 0) state.absent.clear();
     if (state.loadedRows.size > 0) state.loadedRows.clear();
     if (state.loadedRanges.size > 0) state.loadedRanges.clear();
@@ -91,11 +103,11 @@ export class Applier {
     const { state } = this;
     switch (command.kind) {
       case "create":
-        return create(state, command);
+        return create(state, command, this.createKey);
       case "claim":
         return claim(state, this.claimPlan as ClaimPlan, leaseToken(state, index, place));
       case "settle":
-        return settle(state, command);
+        return settle(state, command, this.settleRuns);
       case "cancel":
         return cancel(state, command);
       case "expire":

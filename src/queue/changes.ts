@@ -12,6 +12,9 @@ export class Changes<Change> {
   size = 0;
   private readonly plain = new Map<string, Change>();
   private readonly lists = new Map<string, Map<string, Change>>();
+  /** The list that was asked for last: many changes in a row are of one. */
+  private lastPrefix = "-";
+  private lastMap: Map<string, Change> | undefined;
 
   get(key: string): Change | undefined {
     return this.mapOf(key)?.get(key);
@@ -26,6 +29,7 @@ export class Changes<Change> {
     if (!map) {
       map = new Map();
       this.lists.set(key.slice(0, readyPrefixChars), map);
+      this.lastMap = map;
     }
     const { size } = map;
     map.set(key, change);
@@ -36,7 +40,9 @@ export class Changes<Change> {
     const map = this.mapOf(key);
     if (!map?.delete(key)) return;
     this.size--;
-    if (map.size === 0 && map !== this.plain) this.lists.delete(key.slice(0, readyPrefixChars));
+    if (map.size > 0 || map === this.plain) return;
+    this.lists.delete(key.slice(0, readyPrefixChars));
+    this.lastMap = undefined;
   }
 
   /** Calls back for each key with gte ≤ key < lt, in no order. */
@@ -64,6 +70,10 @@ export class Changes<Change> {
 
   private mapOf(key: string): Map<string, Change> | undefined {
     if (key.charCodeAt(0) !== readyCode) return this.plain;
-    return this.lists.get(key.slice(0, readyPrefixChars));
+    if (!key.startsWith(this.lastPrefix)) {
+      this.lastPrefix = key.slice(0, readyPrefixChars);
+      this.lastMap = this.lists.get(this.lastPrefix);
+    }
+    return this.lastMap;
   }
 }

@@ -15,15 +15,15 @@ const inlineBytesMax = 1024;
 /**
  * Looks for the run of a server's own id too, though it is new: whoever saw an id of this server can
  * guess its next ones and make a run with one of them first. Once per command: about 3 µs.
+ * @param key - of the command, as a latin1 string
  */
-export function createNeeds(state: State, command: CreateCommand): Need[] | null {
-  const key = command.key.toString("latin1");
+export function createNeeds(state: State, key: string): Need[] | null {
   if (state.run(key) || state.isKnownAbsent(key)) return null;
   return [{ kind: "run", key }];
 }
 
-export function create(state: State, command: CreateCommand): CreateResult {
-  const key = command.key.toString("latin1");
+/** @param key - of the command, as a latin1 string */
+export function create(state: State, command: CreateCommand, key: string): CreateResult {
   const existing = state.run(key);
   if (existing && command.requestHash !== null) return repeated(existing, command);
   // A server's id that a client took before: made again, the create gets another.

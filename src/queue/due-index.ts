@@ -9,6 +9,8 @@ import { keyBytes, readU48, u48Text } from "./keys.ts";
 import type { Overlay } from "./overlay.ts";
 
 export interface DueNode {
+  /** Of its row. */
+  readonly key: string;
   readonly due: number;
   readonly runKey: string;
   gone: boolean;
@@ -23,9 +25,14 @@ export class DueIndex {
   private heap: DueNode[] = [];
   /** The earliest nodes in order, taken off the heap by `at`. */
   private front: DueNode[] = [];
+  /** By the keys of the rows. */
   private nodes = new Map<string, DueNode>();
+  /** Key of the last row of the window; "": it holds none. */
   private horizonKey = "";
   complete: boolean;
+  /** What a key begins with: many rows in a row have one time. */
+  private lastDue = -1;
+  private lastStart = "";
 
   constructor(prefix: string, complete: boolean) {
     this.prefix = prefix;
@@ -38,15 +45,23 @@ export class DueIndex {
   }
 
   add(overlay: Overlay, due: number, runKey: string): void {
-    const key = u48Text(due) + runKey;
-    overlay.put(this.prefix + key, noValue);
+    const key = this.keyOf(due, runKey);
+    overlay.put(key, noValue);
     if (!this.complete && key > this.horizonKey) return;
-    this.insert({ due, runKey, gone: false }, key);
+    this.insert({ key, due, runKey, gone: false });
     if (this.nodes.size > 2 * windowRows) this.shrink();
   }
 
-  private insert(node: DueNode, key: string): void {
-    this.nodes.set(key, node);
+  private keyOf(due: number, runKey: string): string {
+    if (due !== this.lastDue) {
+      this.lastDue = due;
+      this.lastStart = this.prefix + u48Text(due);
+    }
+    return this.lastStart + runKey;
+  }
+
+  private insert(node: DueNode): void {
+    this.nodes.set(node.key, node);
     const last = this.front[this.front.length - 1];
     if (last && isBefore(node, last)) {
       for (const taken of this.front) if (!taken.gone) heapPush(this.heap, taken);
@@ -56,8 +71,8 @@ export class DueIndex {
   }
 
   remove(overlay: Overlay, due: number, runKey: string): void {
-    const key = u48Text(due) + runKey;
-    overlay.remove(this.prefix + key);
+    const key = this.keyOf(due, runKey);
+    overlay.remove(key);
     const node = this.nodes.get(key);
     if (!node) return;
     node.gone = true;
@@ -74,9 +89,8 @@ export class DueIndex {
   private shrink(): void {
     const sorted = [...this.nodes.values()].sort(compareNodes);
     const kept = sorted.slice(0, windowRows);
-    this.nodes = new Map(kept.map((node) => [u48Text(node.due) + node.runKey, node]));
-    const last = kept[kept.length - 1] as DueNode;
-    this.horizonKey = u48Text(last.due) + last.runKey;
+    this.nodes = new Map(kept.map((node) => [node.key, node]));
+    this.horizonKey = (kept[kept.length - 1] as DueNode).key;
     this.complete = false;
     this.rebuild(kept);
   }
@@ -96,12 +110,12 @@ export class DueIndex {
 
   /** Keys of the window's rows, in order: for checks, not for work. */
   windowKeys(): string[] {
-    return [...this.nodes.keys()].sort().map((key) => this.prefix + key);
+    return [...this.nodes.keys()].sort();
   }
 
   /** Whether rows behind the window may be due at `now`. */
   mayHoldBefore(now: number): boolean {
-    return !this.complete && (this.horizonKey === "" || readU48(this.horizonKey, 0) <= now);
+    return !this.complete && (this.horizonKey === "" || dueOf(this.horizonKey) <= now);
   }
 
   /** The time at which to look next; Infinity = nothing waits. */
@@ -109,12 +123,16 @@ export class DueIndex {
     const first = this.at(0);
     if (first) return first.due;
     if (this.complete) return Number.POSITIVE_INFINITY;
-    return this.horizonKey === "" ? 0 : readU48(this.horizonKey, 0);
+    return this.horizonKey === "" ? 0 : dueOf(this.horizonKey);
   }
 
   restRange(): { readonly gte: Buffer; readonly lt: Buffer } {
-    const gte = this.horizonKey === "" ? this.prefix : `${this.prefix + this.horizonKey}\0`;
+    const gte = this.restStart();
     return { gte: keyBytes(gte), lt: keyBytes(`${this.prefix}\xff\xff`) };
+  }
+
+  private restStart(): string {
+    return this.horizonKey === "" ? this.prefix : `${this.horizonKey}\0`;
   }
 
   /**
@@ -123,7 +141,7 @@ export class DueIndex {
    * @param end - the store has no more
    */
   load(overlay: Overlay, keys: readonly string[], end: boolean): void {
-    const from = this.horizonKey === "" ? this.prefix : `${this.prefix + this.horizonKey}\0`;
+    const from = this.restStart();
     const last = keys[keys.length - 1];
     const bound = end || last === undefined ? `${this.prefix}\xff\xff` : `${last}\0`;
     const merged = new Set(keys);
@@ -132,13 +150,19 @@ export class DueIndex {
       else merged.add(key);
     });
     for (const key of merged) {
-      const rest = key.slice(this.prefix.length);
-      if (this.nodes.has(rest)) continue;
-      this.insert({ due: readU48(rest, 0), runKey: rest.slice(6), gone: false }, rest);
+      if (this.nodes.has(key)) continue;
+      this.insert({ key, due: dueOf(key), runKey: key.slice(runKeyFrom), gone: false });
     }
     if (end) this.complete = true;
-    else if (last !== undefined) this.horizonKey = last.slice(this.prefix.length);
+    else if (last !== undefined) this.horizonKey = last;
   }
+}
+
+/** Where the run key begins: behind a prefix of one character and a time of six. */
+const runKeyFrom = 7;
+
+function dueOf(key: string): number {
+  return readU48(key, 1);
 }
 
 function isBefore(a: DueNode, b: DueNode): boolean {

@@ -115,9 +115,9 @@ export class SettleGroupReader {
   private groupAt = 0;
   private at = 0;
   private end = 0;
+  private keyFrom = 0;
+  private keyTo = 0;
   op = 0;
-  /** latin1 run key */
-  key = "";
   token = 0;
   count = 0;
   /** Items of the group as they lie in the command. */
@@ -142,8 +142,9 @@ export class SettleGroupReader {
     this.end = this.bytes.length;
     this.op = this.u8();
     const keyLength = this.u8();
-    this.key = this.bytes.toString("latin1", this.at, this.at + keyLength);
+    this.keyFrom = this.at;
     this.at += keyLength;
+    this.keyTo = this.at;
     this.token = this.varint();
     this.count = this.varint();
     const size = this.varint();
@@ -152,6 +153,11 @@ export class SettleGroupReader {
     this.groupAt = this.end;
     if (this.end > this.bytes.length) throw new DecodeError("settle group");
     return true;
+  }
+
+  /** Run key as a latin1 string, made anew each time. */
+  get key(): string {
+    return this.bytes.toString("latin1", this.keyFrom, this.keyTo);
   }
 
   /** The group as a result row (see readResultRow). */

@@ -15,16 +15,23 @@ import { resultKey, type State } from "./state.ts";
 const notFound = errorCodes.not_found.number;
 const leaseLost = errorCodes.lease_lost.number;
 
-export function settleNeeds(state: State, command: SettleCommand): Need[] | null {
+/** @param runs - takes the run of each group, undefined for one that is not in memory */
+export function settleNeeds(
+  state: State,
+  command: SettleCommand,
+  runs: (Run | undefined)[],
+): Need[] | null {
   let needs: Need[] | null = null;
   const reader = new SettleGroupReader(command.groups);
   while (reader.nextGroup()) {
-    const run = state.run(reader.key);
+    const { key } = reader;
+    const run = state.run(key);
+    runs.push(run);
     if (run) {
       if (reader.op <= settleOps.fail) needs = repeatNeeds(state, run, reader, needs);
-    } else if (!state.isKnownAbsent(reader.key)) {
+    } else if (!state.isKnownAbsent(key)) {
       needs ??= [];
-      needs.push({ kind: "run", key: reader.key });
+      needs.push({ kind: "run", key });
     }
   }
   return needs;
@@ -59,7 +66,12 @@ function isRepeat(run: Run, reader: SettleGroupReader): boolean {
   return run.get(col.STATE, place) === wanted && run.get(col.TOKEN, place) === reader.token;
 }
 
-export function settle(state: State, command: SettleCommand): SettleResult {
+/** @param runs - of its groups, as the last `settleNeeds` found them */
+export function settle(
+  state: State,
+  command: SettleCommand,
+  runs: readonly (Run | undefined)[],
+): SettleResult {
   const result: SettleResult = {
     kind: "settled",
     codes: new Uint8Array(command.count),
@@ -68,8 +80,8 @@ export function settle(state: State, command: SettleCommand): SettleResult {
   };
   const reader = new SettleGroupReader(command.groups);
   let item = 0;
-  while (reader.nextGroup()) {
-    const run = state.run(reader.key);
+  for (let group = 0; reader.nextGroup(); group++) {
+    const run = runs[group];
     if (!run || run.queue.tenant.name !== command.tenant) {
       result.codes.fill(notFound, item, item + reader.count);
     } else {
