@@ -254,6 +254,7 @@ class RawProducerStream implements ProducerStream {
     }
     frame.unansweredSinceMs = Number.POSITIVE_INFINITY;
     const refused = event.areAllOk ? null : event.decode();
+    if (refused === null) this.session.worked();
     frame.refusal = refused === null ? null : retryableRefusal(refused, frame.sends);
     frame.refusals++;
     if (refused === null || frame.refusal === null) {

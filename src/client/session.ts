@@ -47,6 +47,8 @@ export interface Session {
   connect(): void;
   /** Sends a frame; only while open. */
   write(frame: Buffer): void;
+  /** The stream does what it is there for: when it is lost, the next one comes soon. */
+  worked(): void;
   /** Gives the stream up and goes on at the leader, if it is known, or the next endpoint. */
   move(reason: QuorumQError): void;
   /** Ends the stream; no event comes after it. `done` is called when the connection is gone. */
@@ -76,7 +78,7 @@ class StreamSession implements Session {
   private readonly deps: SessionDeps;
   private readonly events: SessionEvents;
   private state: State = { kind: "idle" };
-  /** Streams lost in a row, none of which lived long. */
+  /** Streams lost in a row, none of which did anything or lived long. */
   private losses = 0;
   /** Called when the stream that `close` ends is gone. */
   private closed: (() => void) | null = null;
@@ -96,6 +98,10 @@ class StreamSession implements Session {
 
   write(frame: Buffer): void {
     if (this.state.kind === "open") this.state.stream.write(frame);
+  }
+
+  worked(): void {
+    if (this.state.kind === "open") this.losses = 0;
   }
 
   move(reason: QuorumQError): void {

@@ -177,9 +177,11 @@ class RawWorkerStream implements WorkerStream {
   private receive(event: ServerEvent): void {
     switch (event.kind) {
       case "tasks":
+        this.session.worked();
         this.events.tasks(event);
         return;
       case "result_acks":
+        if (event.areAllOk) this.session.worked();
         this.events.resultAcks(event);
         return;
       case "cancel":

@@ -61,6 +61,68 @@ function withEffects(effects: ManualEffects | undefined) {
   return effects === undefined ? {} : { effects };
 }
 
+/** Whether it comes to be before much else could happen. */
+async function comesSoon(condition: () => boolean): Promise<boolean> {
+  for (let i = 0; i < 2_000 && !condition(); i++) await turn();
+  return condition();
+}
+
+/** How many of `times` lost streams in a row are followed by another within the first wait. */
+async function losses(
+  times: number,
+  effects: ManualEffects,
+  isOpen: () => boolean,
+  use: () => Promise<unknown>,
+): Promise<number> {
+  for (let lost = 0; lost < times; lost++) {
+    if (!(await comesSoon(isOpen))) return lost;
+    await use();
+    first.reset();
+    second.reset();
+    for (let waitedMs = 0; waitedMs < limits.clientBackoffMs; waitedMs++) {
+      effects.advance(1);
+      await turn();
+    }
+  }
+  return times;
+}
+
+const isProducerOpen = () => first.producers.size + second.producers.size > 0;
+
+describe("a stream that is lost over and over", () => {
+  test("comes back as soon as the first time while it makes tasks in between", async () => {
+    const effects = new ManualEffects();
+    const producer = produce(effects);
+    await producer.enqueue("mail", 0);
+    const use = () => producer.enqueue("mail", 1);
+    assert.equal(await losses(20, effects, isProducerOpen, use), 20);
+  });
+
+  test("waits longer and longer while it does nothing", async () => {
+    const effects = new ManualEffects();
+    const producer = produce(effects);
+    await producer.enqueue("mail", 0);
+    const few = await losses(20, effects, isProducerOpen, () => Promise.resolve());
+    assert.ok(few < 10, `${few} at once`);
+  });
+
+  test("comes back as soon as the first time while it gets work in between", async () => {
+    const effects = new ManualEffects();
+    await work(effects);
+    const isOpen = () => first.workers.size + second.workers.size > 0;
+    let given = 0;
+    const use = async () => {
+      const server = first.workers.size > 0 ? first : second;
+      server.addTask("mail", "1");
+      given++;
+      const settled = () =>
+        first.settlesOf("result_batch").length + second.settlesOf("result_batch").length === given;
+      assert.ok(await comesSoon(settled));
+    };
+    assert.equal(await losses(20, effects, isOpen, use), 20);
+  });
+});
+
 describe("a worker", () => {
   test("goes to the leader when its Ready is answered with where that is, at once", async () => {
     first.refuseReadys = "ErrNotLeader";
