@@ -110,17 +110,15 @@ export class Waiters implements WaiterOwner {
     let here: Found | null = null;
     let away: Found | null = null;
     for (let i = 0; i < sources.length; i++) {
-      const place = (this.turn + i) % sources.length;
-      const source = sources[place] as WorkSource;
+      const source = sources[(this.turn + i) % sources.length] as WorkSource;
       const best: Found | null = source.leads ? here : away;
       const found = this.findQueue(source, request, evenIfAsked);
       if (!found || (best && found.priority <= best.priority)) continue;
-      found.place = place;
       if (source.leads) here = found;
       else away = found;
     }
     const chosen = here && away ? this.choose(here, away) : (here ?? away);
-    if (chosen) this.turn = (chosen.place + 1) % sources.length;
+    if (chosen) this.turn = (sources.indexOf(chosen.source) + 1) % sources.length;
     return chosen;
   }
 
@@ -145,7 +143,7 @@ export class Waiters implements WaiterOwner {
       const queue = tenant.queues.get(name);
       if (!queue || !(evenIfAsked ? isClaimable(queue) : this.room(queue) > 0)) continue;
       const priority = headPriority(queue);
-      if (!best || priority > best.priority) best = { source, queue, priority, place: 0 };
+      if (!best || priority > best.priority) best = { source, queue, priority };
     }
     return best;
   }
@@ -157,7 +155,7 @@ export class Waiters implements WaiterOwner {
   ): Found | null {
     for (let priority = 9; priority >= 0; priority--) {
       for (const queue of claimable[priority] as readonly WorkQueue[]) {
-        if (evenIfAsked || this.room(queue) > 0) return { source, queue, priority, place: 0 };
+        if (evenIfAsked || this.room(queue) > 0) return { source, queue, priority };
       }
     }
     return null;
@@ -351,8 +349,6 @@ interface Found {
   readonly source: WorkSource;
   readonly queue: WorkQueue;
   readonly priority: number;
-  /** Of the source, among all. */
-  place: number;
 }
 
 function headPriority(queue: WorkQueue): number {
