@@ -38,7 +38,7 @@ export const clientLimits = {
    */
   clientNoLeaderTries: 6,
   clientNoLeaderMs: 2_000,
-  /** Ms a stream must have lived for the next loss of it to count as the first one. */
+  /** Ms a stream that did nothing must have lived for the next loss of it to count as the first one. */
   clientSteadyMs: 5_000,
   /** Ms without the ack of a frame after which a client may take its stream for dead. */
   clientAckMs: 10_000,
