@@ -181,7 +181,6 @@ class RawWorkerStream implements WorkerStream {
         this.events.tasks(event);
         return;
       case "result_acks":
-        if (event.areAllOk) this.session.worked();
         this.events.resultAcks(event);
         return;
       case "cancel":

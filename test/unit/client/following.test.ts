@@ -106,6 +106,29 @@ describe("a stream that is lost over and over", () => {
     assert.ok(few < 10, `${few} at once`);
   });
 
+  test("waits longer and longer between two nodes that each take the other for the leader", async () => {
+    const effects = new ManualEffects();
+    const servers = [first, second];
+    servers.forEach((server, i) => {
+      server.refuseCreates = "not_leader";
+      const other = { leader_id: `n${2 - i}`, leader_grpc_addr: endpoints[1 - i] };
+      server.leaderHint = { shard: 0, ...other };
+    });
+    const enqueued = produce(effects).enqueue("mail", 1);
+    for (let waitedMs = 0; waitedMs < 3_000; waitedMs++) {
+      effects.advance(1);
+      await turn();
+    }
+    const hellos = first.hellos.length + second.hellos.length;
+    for (const server of servers) server.refuseCreates = null;
+    while (first.created.size + second.created.size === 0) {
+      effects.advance(10);
+      await turn();
+    }
+    await enqueued;
+    assert.ok(hellos > 3 && hellos < 20, `${hellos} tries in 3 s`);
+  });
+
   test("comes back as soon as the first time while it gets work in between", async () => {
     const effects = new ManualEffects();
     await work(effects);

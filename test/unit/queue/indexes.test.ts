@@ -237,18 +237,26 @@ describe("due index", () => {
     save(overlay, store);
     assert.ok(index.size < 66_000, `${index.size} rows`);
     assert.equal(index.complete, false);
+    // One more in the window and one behind it, of another run.
+    const late = [20_000, 60_000];
+    for (const due of late) index.add(overlay, due, "s".repeat(14));
     let seen = 0;
-    for (let due = 1; due <= count; due++) {
+    const take = (due: number, runKey: string) => {
       if (!index.at(0)) {
         assert.ok(index.mayHoldBefore(count));
         const keys = readRange(store, index.restRange()).map(({ key }) => key);
         index.load(overlay, keys, true);
       }
       assert.equal(index.at(0)?.due, due);
-      index.remove(overlay, due, "r".repeat(14));
+      assert.equal(index.at(0)?.runKey, runKey);
+      index.remove(overlay, due, runKey);
       seen++;
+    };
+    for (let due = 1; due <= count; due++) {
+      take(due, "r".repeat(14));
+      if (late.includes(due)) take(due, "s".repeat(14));
     }
-    assert.equal(seen, count);
+    assert.equal(seen, count + late.length);
     assert.equal(index.nextDue(), Number.POSITIVE_INFINITY);
   });
 });

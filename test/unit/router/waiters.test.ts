@@ -156,6 +156,16 @@ describe("waiting claims", () => {
     h.shards[1].answer();
   });
 
+  test("take from shards with equal work in turn", () => {
+    h.add(0, "q", 10);
+    h.add(1, "q", 10);
+    for (let i = 0; i < 6; i++) h.claim();
+    assert.deepEqual(
+      h.shards.map(({ onTheWay }) => onTheWay.length),
+      [3, 3],
+    );
+  });
+
   test("are bounded in number", async () => {
     const forEver = Number.POSITIVE_INFINITY;
     for (let i = 0; i < limits.waitingClaims; i++) h.claim({ waitMs: forEver });
